@@ -1,0 +1,1 @@
+"""Action recognition on Omma's core; its models follow."""

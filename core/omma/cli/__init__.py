@@ -1,0 +1,1 @@
+"""The ``omma`` command; one file per subcommand."""

@@ -1,0 +1,6 @@
+"""The containers that carry images, annotations and predictions."""
+
+from omma.structures.polygons import Polygons
+from omma.structures.sample import INSTANCE_KEYS, Batch, DataInfo, Meta, Prediction, Sample, Target
+
+__all__ = ["INSTANCE_KEYS", "Batch", "DataInfo", "Meta", "Polygons", "Prediction", "Sample", "Target"]

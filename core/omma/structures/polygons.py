@@ -1,0 +1,7 @@
+"""Instance masks as outlines."""
+
+from __future__ import annotations
+
+
+class Polygons:
+    """Outlines of N instances."""

@@ -1,0 +1,124 @@
+"""The containers that carry images and what is known about them through every task.
+
+Frames: an image tensor is RGB, uint8, (3, H, W). Boxes are (x1, y1, x2, y2) in pixels, float32, with the
+origin at the top-left corner of the top-left pixel. Key points are (x, y) in the same frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+from torch import Tensor
+from torchvision import tv_tensors
+
+from omma.structures.polygons import Polygons
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What the classes of a data set are called: fixed for a run and stored in its checkpoints."""
+
+    classes: tuple[str, ...]
+    """Label ``i`` is called ``classes[i]``; background is not a class."""
+
+
+@dataclass(frozen=True)
+class Meta:
+    """Where a sample comes from and how its image lies to the original one."""
+
+    index: int
+    """Position in the data set."""
+    id: int | str
+    """The image's id in its annotation file."""
+    path: str
+    height: int
+    width: int
+    """Size of the original image in pixels."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """(x, y) factors from original pixels to those of the transformed image."""
+    flipped: bool = False
+    """Whether the image was mirrored left to right."""
+
+
+class Sample(TypedDict, total=False):
+    """One image or clip and its annotations, in the pixels of ``image`` as transformed so far.
+
+    All tensors with a leading N belong to the same N instances, in the same order. torchvision's v2
+    transforms work on it as they are: everything spatial is a tv_tensor.
+    """
+
+    image: tv_tensors.Image  # (3, H, W) uint8, RGB
+    video: tv_tensors.Video  # (T, 3, H, W) uint8, RGB
+    boxes: tv_tensors.BoundingBoxes  # (N, 4) float32, xyxy
+    labels: Tensor  # (N,) int64
+    masks: tv_tensors.Mask | Polygons  # (N, H, W) uint8, or the outlines until they are rasterised
+    keypoints: tv_tensors.KeyPoints  # (N, K, 2) float32
+    visibility: Tensor  # (N, K) uint8: 0 not labelled, 1 hidden, 2 visible
+    ignored_boxes: tv_tensors.BoundingBoxes  # (M, 4): crowds and difficult objects, neither right nor wrong
+    semantic: tv_tensors.Mask  # (H, W) uint8
+    meta: Meta
+
+
+INSTANCE_KEYS = ("boxes", "labels", "masks", "keypoints", "visibility")
+"""Keys of a sample whose first axis runs over its instances."""
+
+
+class Target(TypedDict, total=False):
+    """The ground truth of one image in original pixels, as the annotation file has it; metrics read it."""
+
+    index: int
+    id: int | str
+    path: str
+    height: int
+    width: int
+    boxes: Tensor  # (N, 4) float32, xyxy
+    labels: Tensor  # (N,) int64
+    crowd: Tensor  # (N,) bool: a region of many objects (COCO iscrowd) or a difficult one (VOC)
+    area: Tensor  # (N,) float32, pixels; of the mask where there is one
+    segmentations: Sequence[Any]  # (N) COCO form: list of polygons [x, y, ...] or {"size", "counts"} RLE
+
+
+class Prediction(TypedDict, total=False):
+    """What a model says about one image, in original pixels, sorted by falling score."""
+
+    boxes: Tensor  # (N, 4) float32, xyxy
+    scores: Tensor  # (N,) float32 in 0..1
+    labels: Tensor  # (N,) int64
+    masks: Tensor  # (N, H, W) bool
+
+
+@dataclass
+class Batch:
+    """Samples on their way into a model: images not yet padded to a common size."""
+
+    images: list[Tensor]
+    """uint8, (3, H_i, W_i) each; the model's preprocessor normalises, pads and stacks them."""
+    samples: list[Sample] = field(default_factory=list)
+    """The rest of each sample; boxes etc. in pixels of the image beside it."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def metas(self) -> list[Meta]:
+        """Source of each image."""
+        return [sample["meta"] for sample in self.samples]
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(H, W) of each image before padding."""
+        return [(image.shape[-2], image.shape[-1]) for image in self.images]
+
+    def to(self, device: Any, non_blocking: bool = False) -> Batch:
+        """The same batch with every tensor on ``device``."""
+        move = lambda v: v.to(device, non_blocking=non_blocking) if isinstance(v, Tensor) else v  # noqa: E731
+        samples: list[Any] = [{k: move(v) for k, v in sample.items()} for sample in self.samples]
+        return Batch([move(image) for image in self.images], samples)
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, so that copies to the GPU run beside the compute."""
+        pin = lambda v: v.pin_memory() if isinstance(v, Tensor) else v  # noqa: E731
+        samples: list[Any] = [{k: pin(v) for k, v in sample.items()} for sample in self.samples]
+        return Batch([pin(image) for image in self.images], samples)

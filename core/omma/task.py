@@ -1,0 +1,43 @@
+"""What the core knows of a task: one ``Task`` object per task package, found by entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+import numpy as np
+
+from omma.errors import SetupError
+from omma.structures import DataInfo, Prediction, Sample
+
+GROUP = "omma.tasks"
+
+
+@dataclass(frozen=True)
+class Task:
+    """How the results of one task are drawn and written down."""
+
+    name: str
+    draw: Callable[[np.ndarray, Prediction, DataInfo], np.ndarray]
+    """(H, W, 3) uint8 RGB image and a prediction in its pixels -> a new image with the prediction drawn."""
+    draw_sample: Callable[[Sample, DataInfo], np.ndarray]
+    """A (transformed) sample with its annotations -> (H, W, 3) uint8 RGB."""
+    to_json: Callable[[Prediction, DataInfo], Any]
+    """A prediction as plain JSON values."""
+    demo: str
+    """Name of the config that ``omma demo`` trains."""
+
+
+def find_task(name: str) -> Task:
+    """The installed task called ``name``.
+
+    Raises:
+        SetupError: no installed package provides it.
+    """
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            return entry.load()
+    known = ", ".join(sorted(entry.name for entry in entry_points(group=GROUP)))
+    raise SetupError(f"no installed package provides the task '{name}'; there are: {known}")

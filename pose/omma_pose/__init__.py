@@ -1,0 +1,1 @@
+"""Key points on Omma's core; its models follow."""

@@ -1,0 +1,1 @@
+"""Semantic segmentation on Omma's core; its models follow."""
