@@ -1,0 +1,20 @@
+"""Configs: YAML text → composed values with their origin → a checked plan → objects."""
+
+from omma.config.check import check
+from omma.config.compose import Config
+from omma.config.locate import config_root, find_config, list_configs
+from omma.config.plan import Plan
+from omma.config.source import ConfigError, Mark, Problem, dotted
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Mark",
+    "Plan",
+    "Problem",
+    "check",
+    "config_root",
+    "dotted",
+    "find_config",
+    "list_configs",
+]
