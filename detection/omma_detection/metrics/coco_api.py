@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -46,18 +46,20 @@ class Evaluation:
 
 
 def evaluate(
-    records: Mapping[int, Record], classes: Sequence[str], *, kind: Kind, limits: Sequence[int], backend: Backend
+    records: Iterable[Record], classes: Sequence[str], *, kind: Kind, limits: Sequence[int], backend: Backend
 ) -> Evaluation:
     """Run a COCO evaluator over all records.
 
     Args:
-        records: by position in the data set.
+        records: one for each image.
         classes: names of the K classes.
         kind: whether boxes or masks are compared.
         limits: M rising numbers of detections per image.
         backend: who computes.
     """
-    if not records or not classes:
+    # Equal scores rank by image id in the evaluators, so the numbers hang on the order of the ids.
+    ordered = sorted(records, key=lambda record: (isinstance(record.id, str), record.id))
+    if not ordered or not classes:
         shape = (len(RECALLS), len(classes), len(AREAS), len(limits))
         return Evaluation(np.full((len(IOUS), *shape), -1.0), np.full((len(IOUS), *shape[1:]), -1.0))
     if backend == "faster":
@@ -67,13 +69,13 @@ def evaluate(
         from pycocotools.cocoeval import COCOeval as Evaluator
 
     head = {
-        "images": [{"id": i, "height": r.height, "width": r.width} for i, r in records.items()],
+        "images": [{"id": i, "height": r.height, "width": r.width} for i, r in enumerate(ordered)],
         "categories": [{"id": label, "name": name} for label, name in enumerate(classes)],
     }
     # Both evaluators print their progress.
     with contextlib.redirect_stdout(io.StringIO()):
         truth, results = COCO(), COCO()
-        for api, annotations in ((truth, _truth(records, kind)), (results, _results(records, kind))):
+        for api, annotations in ((truth, _truth(ordered, kind)), (results, _results(ordered, kind))):
             api.dataset = {**head, "annotations": annotations}
             api.createIndex()
         evaluator: Any = Evaluator(truth, results, "bbox" if kind == "box" else "segm")
@@ -83,9 +85,9 @@ def evaluate(
     return Evaluation(np.asarray(evaluator.eval["precision"]), np.asarray(evaluator.eval["recall"]))
 
 
-def _truth(records: Mapping[int, Record], kind: Kind) -> list[dict[str, Any]]:
+def _truth(records: Sequence[Record], kind: Kind) -> list[dict[str, Any]]:
     annotations: list[dict[str, Any]] = []
-    for image, record in records.items():
+    for image, record in enumerate(records):
         for i, (box, label, crowd, area) in enumerate(
             zip(_xywh(record.true_boxes), record.true_labels.tolist(), record.crowd.tolist(), record.area.tolist())
         ):
@@ -103,9 +105,9 @@ def _truth(records: Mapping[int, Record], kind: Kind) -> list[dict[str, Any]]:
     return annotations
 
 
-def _results(records: Mapping[int, Record], kind: Kind) -> list[dict[str, Any]]:
+def _results(records: Sequence[Record], kind: Kind) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
-    for image, record in records.items():
+    for image, record in enumerate(records):
         areas = _areas(record, kind)
         for i, (box, label, score, area) in enumerate(
             zip(_xywh(record.boxes), record.labels.tolist(), record.scores.tolist(), areas)

@@ -18,6 +18,7 @@ from omma_detection.metrics.rle import encode_masks, encode_segmentation
 class Record:
     """Predictions and ground truth of one image, in its original pixels, on the CPU."""
 
+    id: int | str
     path: str
     height: int
     width: int
@@ -56,6 +57,7 @@ def make_record(prediction: Prediction, target: Target, *, masks: bool = False, 
     count = len(boxes_true)
     sides = boxes_true[:, 2:] - boxes_true[:, :2]
     record = Record(
+        id=target["id"],
         path=target["path"],
         height=target["height"],
         width=target["width"],
