@@ -52,5 +52,5 @@ class Experiment:
     optimizer: Optimizer
     schedule: Schedule
     metrics: tuple[Metric, ...] = ()
-    train: Train = field(default_factory=Train)
+    train: Train
     hooks: dict[str, Hook | None] = field(default_factory=dict)
