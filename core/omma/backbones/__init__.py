@@ -1,0 +1,7 @@
+"""Networks that turn an image into feature maps."""
+
+from omma.backbones.base import Backbone
+from omma.backbones.resnet import ResNet
+from omma.backbones.timm import TimmBackbone
+
+__all__ = ["Backbone", "ResNet", "TimmBackbone"]

@@ -1,0 +1,59 @@
+"""Convolution, normalisation, activation: the brick of every neck and head."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from omma.layers.norm import NormKind, make_norm, norm_name
+
+Activation = Literal["relu", "silu", "leaky_relu"]
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "leaky_relu": nn.LeakyReLU}
+
+
+class ConvNormAct(nn.Module):
+    """Convolution, then an optional norm, then an optional activation: (N, C, H, W) to (N, C', H', W').
+
+    The children are called ``conv`` and, by kind, ``bn`` or ``gn``, as in OpenMMLab's checkpoints.
+
+    Args:
+        in_channels: C.
+        out_channels: C'.
+        kernel_size: of the square kernel, pixels.
+        stride, padding, dilation, groups: as ``nn.Conv2d``.
+        bias: of the convolution; null: only where no norm follows.
+        norm: kind of the norm, or null for none.
+        act: activation, or null for none.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool | None = None,
+        norm: NormKind | None = None,
+        act: Activation | None = "relu",
+    ) -> None:
+        super().__init__()
+        bias = norm is None if bias is None else bias
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups=groups, bias=bias
+        )
+        self.norm_name = norm_name(norm) if norm else None
+        if norm:
+            self.add_module(norm_name(norm), make_norm(norm, out_channels))
+        self.act = _ACTIVATIONS[act](inplace=True) if act else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W')."""
+        x = self.conv(x)
+        if self.norm_name:
+            x = self.get_submodule(self.norm_name)(x)
+        return self.act(x) if self.act else x

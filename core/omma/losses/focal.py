@@ -1,0 +1,34 @@
+"""Focal loss (Lin et al., Focal Loss for Dense Object Detection, 2017)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from omma.losses.base import Loss
+from omma.registry import register
+
+
+@register
+class FocalLoss(Loss):
+    """Sigmoid focal loss of logits (N, C) and labels (N,) int64, where label C is background: (N, C).
+
+    Args:
+        alpha: weight of the positives, 1 - alpha that of the negatives.
+        gamma: how fast easy examples fade.
+        loss_weight: factor of the whole.
+    """
+
+    def __init__(self, *, alpha: float = 0.25, gamma: float = 2.0, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight=loss_weight)
+        self.alpha = alpha
+        self.gamma = gamma
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """(N, C)."""
+        hot = (target[:, None] == torch.arange(pred.shape[1], device=pred.device)).to(pred.dtype)
+        entropy = F.binary_cross_entropy_with_logits(pred, hot, reduction="none")
+        prob = pred.sigmoid()
+        miss = torch.where(hot.bool(), 1 - prob, prob)
+        return (self.alpha * hot + (1 - self.alpha) * (1 - hot)) * miss**self.gamma * entropy

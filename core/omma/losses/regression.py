@@ -1,0 +1,36 @@
+"""Distances between numbers."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from omma.losses.base import Loss
+from omma.registry import register
+
+
+@register
+class L1Loss(Loss):
+    """|pred - target|, elementwise."""
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The shape of ``pred``."""
+        return F.l1_loss(pred, target, reduction="none")
+
+
+@register
+class SmoothL1Loss(Loss):
+    """Quadratic below ``beta`` and linear above (Girshick, Fast R-CNN, 2015), elementwise.
+
+    Args:
+        beta: where the parts meet.
+        loss_weight: factor of the whole.
+    """
+
+    def __init__(self, *, beta: float = 1.0, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight=loss_weight)
+        self.beta = beta
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The shape of ``pred``."""
+        return F.smooth_l1_loss(pred, target, reduction="none", beta=self.beta)

@@ -1,0 +1,21 @@
+"""The contract of every neck."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class Neck(nn.Module, ABC):
+    """From a backbone's feature maps to those that heads take."""
+
+    in_channels: tuple[int, ...]
+    """Channels of each map that comes in; must equal the backbone's."""
+    out_channels: tuple[int, ...]
+    """Channels of each map that goes out."""
+
+    @abstractmethod
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Maps (N, C_i, H_i, W_i), fine to coarse, to maps of ``out_channels``."""
