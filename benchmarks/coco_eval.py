@@ -17,11 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from omma_detection.metrics import CocoMetric
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from omma.structures import DataInfo, Prediction, Target
+from omma_detection.metrics import CocoMetric
 
 SIZE, CLASSES = 640, 80
 
@@ -32,13 +32,18 @@ def make(images: int, detections: int, seed: int = 0) -> tuple[list[Prediction],
     predictions, targets = [], []
     for index in range(images):
         count = int(rng.poisson(7))
-        corner, side = rng.uniform(0, SIZE * 0.8, (count, 2)), rng.lognormal(4, 0.9, (count, 2)).clip(4, SIZE / 2)
+        corner, side = (
+            rng.uniform(0, SIZE * 0.8, (count, 2)),
+            rng.lognormal(4, 0.9, (count, 2)).clip(4, SIZE / 2),
+        )
         true = np.concatenate([corner, corner + side], axis=1)
         labels = rng.integers(0, CLASSES, count)
         spread = rng.integers(0, max(count, 1), detections) if count else np.zeros(0, dtype=int)
         boxes = true[spread] + rng.normal(0, 0.15, (len(spread), 4)) * np.tile(side[spread], 2)
         boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
-        guessed = np.where(rng.random(len(spread)) < 0.5, labels[spread], rng.integers(0, CLASSES, len(spread)))
+        guessed = np.where(
+            rng.random(len(spread)) < 0.5, labels[spread], rng.integers(0, CLASSES, len(spread))
+        )
         order = np.argsort(-(scores := rng.random(len(spread))))
         predictions.append(
             Prediction(
@@ -76,15 +81,29 @@ def dictionaries(predictions: list[Prediction], targets: list[Target]) -> tuple[
     for prediction, target in zip(predictions, targets):
         boxes = target["boxes"].double()
         boxes[:, 2:] -= boxes[:, :2]
-        for box, label, crowd, area in zip(*(v.tolist() for v in (boxes, target["labels"], target["crowd"], target["area"]))):
-            one = {"image_id": target["index"], "category_id": label, "bbox": box, "area": area, "iscrowd": int(crowd)}
+        for box, label, crowd, area in zip(
+            *(v.tolist() for v in (boxes, target["labels"], target["crowd"], target["area"]))
+        ):
+            one = {
+                "image_id": target["index"],
+                "category_id": label,
+                "bbox": box,
+                "area": area,
+                "iscrowd": int(crowd),
+            }
             annotations.append({"id": len(annotations) + 1, **one})
         boxes = prediction["boxes"].double()
         boxes[:, 2:] -= boxes[:, :2]
-        for box, label, score in zip(*(v.tolist() for v in (boxes, prediction["labels"], prediction["scores"]))):
+        for box, label, score in zip(
+            *(v.tolist() for v in (boxes, prediction["labels"], prediction["scores"]))
+        ):
             results.append({"image_id": target["index"], "category_id": label, "bbox": box, "score": score})
     images = [{"id": target["index"], "height": SIZE, "width": SIZE} for target in targets]
-    return {"images": images, "categories": [{"id": i} for i in range(CLASSES)], "annotations": annotations}, results
+    return {
+        "images": images,
+        "categories": [{"id": i} for i in range(CLASSES)],
+        "annotations": annotations,
+    }, results
 
 
 def referee(truth: dict, results: list[dict]) -> list[float]:

@@ -86,7 +86,11 @@ class CocoMetric(Metric):
 
     def _evaluate(self, kind: Kind) -> Evaluation:
         return evaluate(
-            self.records.values(), self.info.classes, kind=kind, limits=self.max_detections, backend=self.backend
+            self.records.values(),
+            self.info.classes,
+            kind=kind,
+            limits=self.max_detections,
+            backend=self.backend,
         )
 
     def _numbers(self, kind: Kind, result: Evaluation) -> dict[str, float]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from omma_detection.metrics.records import Record
+from omma_detection.metrics.rle import coco_mask
 
 Kind = Literal["box", "mask"]
 Backend = Literal["faster", "pycocotools"]
@@ -62,84 +65,99 @@ def evaluate(
     if not ordered or not classes:
         shape = (len(RECALLS), len(classes), len(AREAS), len(limits))
         return Evaluation(np.full((len(IOUS), *shape), -1.0), np.full((len(IOUS), *shape[1:]), -1.0))
-    if backend == "faster":
-        from faster_coco_eval import COCO, COCOeval_faster as Evaluator
-    else:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval as Evaluator
-
+    make_api, make_evaluator = _backend(backend)
     head = {
         "images": [{"id": i, "height": r.height, "width": r.width} for i, r in enumerate(ordered)],
         "categories": [{"id": label, "name": name} for label, name in enumerate(classes)],
     }
     # Both evaluators print their progress.
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth, results = COCO(), COCO()
+    with contextlib.redirect_stdout(io.StringIO()), _no_collection():
+        truth, results = make_api(), make_api()
         for api, annotations in ((truth, _truth(ordered, kind)), (results, _results(ordered, kind))):
             api.dataset = {**head, "annotations": annotations}
             api.createIndex()
-        evaluator: Any = Evaluator(truth, results, "bbox" if kind == "box" else "segm")
+        evaluator = make_evaluator(truth, results, "bbox" if kind == "box" else "segm")
         evaluator.params.maxDets = list(limits)
         evaluator.evaluate()
         evaluator.accumulate()
     return Evaluation(np.asarray(evaluator.eval["precision"]), np.asarray(evaluator.eval["recall"]))
 
 
+def _backend(name: Backend) -> tuple[Any, Any]:
+    """The classes of annotations and of the evaluator."""
+    if name == "faster":
+        package = importlib.import_module("faster_coco_eval")
+        return package.COCO, package.COCOeval_faster
+    api, evaluator = (importlib.import_module(f"pycocotools.{part}") for part in ("coco", "cocoeval"))
+    return api.COCO, evaluator.COCOeval
+
+
 def _truth(records: Sequence[Record], kind: Kind) -> list[dict[str, Any]]:
-    annotations: list[dict[str, Any]] = []
-    for image, record in enumerate(records):
-        for i, (box, label, crowd, area) in enumerate(
-            zip(_xywh(record.true_boxes), record.true_labels.tolist(), record.crowd.tolist(), record.area.tolist())
-        ):
-            annotation = {
-                "id": len(annotations) + 1,  # the evaluators take id 0 for "not matched"
-                "image_id": image,
-                "category_id": label,
-                "bbox": box,
-                "area": area,
-                "iscrowd": int(crowd),
-            }
-            if kind == "mask" and record.true_masks is not None:
-                annotation["segmentation"] = record.true_masks[i]
-            annotations.append(annotation)
-    return annotations
+    columns = (
+        _owners([record.true_boxes for record in records]),
+        np.concatenate([record.true_labels for record in records]).tolist(),
+        _xywh([record.true_boxes for record in records]).tolist(),
+        np.concatenate([record.area for record in records]).tolist(),
+        np.concatenate([record.crowd for record in records]).tolist(),
+    )
+    # The evaluators take id 0 for "not matched".
+    annotations: list[dict[str, Any]] = [
+        {"id": i, "image_id": image, "category_id": label, "bbox": box, "area": area, "iscrowd": int(crowd)}
+        for i, (image, label, box, area, crowd) in enumerate(zip(*columns), 1)
+    ]
+    return (
+        _with_masks(annotations, [record.true_masks for record in records]) if kind == "mask" else annotations
+    )
 
 
 def _results(records: Sequence[Record], kind: Kind) -> list[dict[str, Any]]:
-    results: list[dict[str, Any]] = []
-    for image, record in enumerate(records):
-        areas = _areas(record, kind)
-        for i, (box, label, score, area) in enumerate(
-            zip(_xywh(record.boxes), record.labels.tolist(), record.scores.tolist(), areas)
-        ):
-            result = {
-                "id": len(results) + 1,
-                "image_id": image,
-                "category_id": label,
-                "bbox": box,
-                "score": score,
-                "area": area,
-                "iscrowd": 0,
-            }
-            if kind == "mask" and record.masks is not None:
-                result["segmentation"] = record.masks[i]
-            results.append(result)
-    return results
+    boxes = _xywh([record.boxes for record in records])
+    columns = (
+        _owners([record.boxes for record in records]),
+        np.concatenate([record.labels for record in records]).tolist(),
+        boxes.tolist(),
+        boxes[:, 2:].prod(axis=1).tolist() if kind == "box" else _mask_areas(records),
+        np.concatenate([record.scores for record in records]).tolist(),
+    )
+    results: list[dict[str, Any]] = [
+        {"id": i, "image_id": image, "category_id": label, "bbox": box, "area": area, "score": score}
+        for i, (image, label, box, area, score) in enumerate(zip(*columns), 1)
+    ]
+    return _with_masks(results, [record.masks for record in records]) if kind == "mask" else results
 
 
-def _areas(record: Record, kind: Kind) -> list[float]:
-    if kind == "box":
-        sides = record.boxes[:, 2:].astype(np.float64) - record.boxes[:, :2]
-        return sides.prod(axis=1).tolist()
-    from pycocotools import mask as coco_mask
-
-    return coco_mask.area(record.masks).tolist() if record.masks else []
+def _with_masks(
+    annotations: list[dict[str, Any]], masks: Sequence[list[dict[str, Any]] | None]
+) -> list[dict[str, Any]]:
+    flat = (mask for image in masks for mask in image or ())
+    return [{**annotation, "segmentation": mask} for annotation, mask in zip(annotations, flat, strict=True)]
 
 
-def _xywh(boxes: np.ndarray) -> list[list[float]]:
-    out = boxes.astype(np.float64)
+def _mask_areas(records: Sequence[Record]) -> list[float]:
+    # One by one: the call for a list fails from 256 masks on.
+    return [float(coco_mask().area(mask)) for record in records for mask in record.masks or ()]
+
+
+def _owners(boxes: Sequence[np.ndarray]) -> list[int]:
+    return np.repeat(np.arange(len(boxes)), [len(each) for each in boxes]).tolist()
+
+
+def _xywh(boxes: Sequence[np.ndarray]) -> np.ndarray:
+    out = np.concatenate(boxes).astype(np.float64)
     out[:, 2:] -= out[:, :2]
-    return out.tolist()
+    return out
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking over half a million new dictionaries again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _mean(values: np.ndarray) -> float:

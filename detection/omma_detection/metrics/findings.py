@@ -67,12 +67,14 @@ def match(record: Record, score_threshold: float) -> Matches:
 def confusion(records: Mapping[int, Record], classes: Sequence[str], score_threshold: float) -> Matrix:
     """Objects by true class against predicted class; the last row and column are the background."""
     size = len(classes) + 1
-    counts = np.zeros((size, size))
+    truth, guess = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for record in records.values():
         found = match(record, score_threshold)
-        np.add.at(counts, (record.true_labels[found.true], record.labels[found.predicted]), 1)
-        np.add.at(counts, (record.true_labels[found.missed], size - 1), 1)
-        np.add.at(counts, (size - 1, record.labels[found.extra]), 1)
+        nothing = np.full(len(found.missed) + len(found.extra), len(classes))
+        truth += [record.true_labels[np.append(found.true, found.missed)], nothing[: len(found.extra)]]
+        guess += [record.labels[found.predicted], nothing[len(found.extra) :], record.labels[found.extra]]
+    cells = size * np.concatenate(truth) + np.concatenate(guess)
+    counts = np.bincount(cells, minlength=size**2).reshape(size, size).astype(float)
     names = [*classes, "background"]
     title = f"Confusion at IoU {MATCH_IOU}, scores from {score_threshold:g}"
     return Matrix(title, "truth", "prediction", names, names, counts.tolist())
@@ -86,19 +88,19 @@ def worst_images(
     for position, record in records.items():
         found = match(record, score_threshold)
         wrong = record.labels[found.predicted] != record.true_labels[found.true]
-        taken_for = found.predicted[wrong]
-        badness = len(found.missed) + wrong.sum() + record.scores[[*found.extra, *taken_for]].sum(dtype=np.float64)
+        taken = found.predicted[wrong]
+        false_scores = record.scores[np.append(found.extra, taken)]
+        badness = len(found.missed) + len(taken) + float(false_scores.sum(dtype=np.float64))
         if badness > 0:
-            confused = [
-                f"{classes[record.true_labels[true]]} as {classes[record.labels[predicted]]}"
-                for predicted, true in zip(taken_for, found.true[wrong])
-            ]
+            pairs = zip(
+                _names(classes, record.true_labels[found.true[wrong]]), _names(classes, record.labels[taken])
+            )
             faults = [
-                _counted("missed", [classes[label] for label in record.true_labels[found.missed]]),
-                _counted("false", [classes[label] for label in record.labels[found.extra]]),
-                _counted("confused", confused),
+                _counted("missed", _names(classes, record.true_labels[found.missed])),
+                _counted("false", _names(classes, record.labels[found.extra])),
+                _counted("confused", [f"{true} as {guess}" for true, guess in pairs]),
             ]
-            entries.append((position, float(badness), f"{record.path}: {'; '.join(filter(None, faults))}"))
+            entries.append((position, badness, f"{record.path}: {'; '.join(filter(None, faults))}"))
     entries.sort(key=lambda entry: (-entry[1], entry[0]))
     return Ranking("Worst images", entries[:limit])
 
@@ -116,6 +118,10 @@ def count_table(
         for label, name in enumerate(classes)
     ]
     return Table(title, ["class", *columns, "objects", "predictions"], rows)
+
+
+def _names(classes: Sequence[str], labels: np.ndarray) -> list[str]:
+    return [classes[int(label)] for label in labels]
 
 
 def _counted(word: str, names: Sequence[str]) -> str:

@@ -35,7 +35,9 @@ class Record:
     """M encodings, likewise."""
 
 
-def make_record(prediction: Prediction, target: Target, *, masks: bool = False, limit: int | None = None) -> Record:
+def make_record(
+    prediction: Prediction, target: Target, *, masks: bool = False, limit: int | None = None
+) -> Record:
     """What must be kept of one image.
 
     Args:
@@ -82,7 +84,10 @@ def check_labels(records: Mapping[int, Record], classes: Sequence[str]) -> None:
         DataError: one doesn't: the model or the data set was made for other classes.
     """
     for record in records.values():
-        for owner, labels in (("the model predicts", record.labels), ("the data set has", record.true_labels)):
+        for owner, labels in (
+            ("the model predicts", record.labels),
+            ("the data set has", record.true_labels),
+        ):
             wrong = labels[(labels < 0) | (labels >= len(classes))]
             if len(wrong):
                 raise DataError(
@@ -92,20 +97,20 @@ def check_labels(records: Mapping[int, Record], classes: Sequence[str]) -> None:
 
 
 def complaint(records: Mapping[int, Record], classes: Sequence[str]) -> str | None:
-    """Why the numbers say nothing or zero, if it isn't the model's lack of skill; None if nothing is wrong."""
+    """Why the numbers say nothing or zero, if not for the model's lack of skill; None if all is well."""
     true = {int(label) for record in records.values() for label in record.true_labels[~record.crowd]}
     predicted = {int(label) for record in records.values() for label in record.labels}
     if not records:
         return "no image was evaluated, so nothing could be measured"
     if not true:
-        return f"none of the {len(records)} images has an object to find, so average precision is undefined (nan)"
+        return f"none of the {len(records)} images has an object, so average precision is undefined (nan)"
     if not predicted:
         return f"the model predicts nothing on any of the {len(records)} images"
     if not true & predicted:
         names = [_some([classes[label] for label in sorted(labels)]) for labels in (predicted, true)]
         return (
-            f"no predicted class ({names[0]}) occurs in the ground truth ({names[1]}), so average precision is 0; "
-            "are the classes of weights and data set in the same order?"
+            f"no predicted class ({names[0]}) occurs in the ground truth ({names[1]}), "
+            "so average precision is 0; are the classes of weights and data set in the same order?"
         )
     return None
 
@@ -113,10 +118,12 @@ def complaint(records: Mapping[int, Record], classes: Sequence[str]) -> str | No
 def _predicted_masks(prediction: Prediction, target: Target, order: np.ndarray) -> list[dict[str, Any]]:
     masks = prediction.get("masks")
     if masks is None:
-        raise DataError("mask AP is asked for, but the model predicts no masks; take 'mask' out of the metric's kinds")
+        raise DataError("the metric judges masks, but the model predicts none; take 'mask' out of its kinds")
     expected = (len(prediction["scores"]), target["height"], target["width"])
     if tuple(masks.shape) != expected:
-        raise DataError(f"{target['path']}: expected predicted masks of shape {expected}, got {tuple(masks.shape)}")
+        raise DataError(
+            f"{target['path']}: expected predicted masks of shape {expected}, got {tuple(masks.shape)}"
+        )
     encoded = encode_masks(masks)
     return [encoded[i] for i in order]
 

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 
+@cache
+def coco_mask() -> Any:
+    """The module ``pycocotools.mask``, whose own types are too narrow for what it takes."""
+    return importlib.import_module("pycocotools.mask")
+
+
 def encode_masks(masks: Tensor) -> list[dict[str, Any]]:
     """(N, H, W) bool masks -> N compressed encodings; one copy and one call for all of them."""
-    from pycocotools import mask as coco_mask
-
     if not len(masks):
         return []
     # COCO's runs go down the columns, so (N, W, H) in memory is what the encoder reads in place.
     columns = masks.detach().transpose(1, 2).contiguous().cpu().numpy()
-    return coco_mask.encode(columns.view(np.uint8).transpose(2, 1, 0))
+    return coco_mask().encode(columns.view(np.uint8).transpose(2, 1, 0))
 
 
 def decode_mask(rle: dict[str, Any]) -> np.ndarray:
     """A compressed encoding -> (H, W) bool."""
-    from pycocotools import mask as coco_mask
-
-    return coco_mask.decode(rle).astype(bool)
+    return coco_mask().decode(rle).astype(bool)
 
 
 def encode_segmentation(segmentation: Any, height: int, width: int) -> dict[str, Any]:
@@ -39,18 +43,18 @@ def encode_segmentation(segmentation: Any, height: int, width: int) -> dict[str,
     Raises:
         ValueError: it is none of these.
     """
-    from pycocotools import mask as coco_mask
-
     if isinstance(segmentation, dict) and not isinstance(segmentation.get("counts"), list):
         if segmentation.get("counts") is None or list(segmentation.get("size", ())) != [height, width]:
-            raise ValueError(f"expected an encoding of size [{height}, {width}], got {str(segmentation)[:80]}")
+            raise ValueError(
+                f"expected an encoding of size [{height}, {width}], got {str(segmentation)[:80]}"
+            )
         return segmentation
     if isinstance(segmentation, dict):
-        return coco_mask.frPyObjects(segmentation, height, width)
+        return coco_mask().frPyObjects(segmentation, height, width)
     polygons = [np.asarray(polygon, dtype=np.float64).ravel().tolist() for polygon in segmentation or ()]
     if not polygons or any(len(polygon) < 6 for polygon in polygons):
         raise ValueError(f"expected polygons of three points or more, got {str(segmentation)[:80]}")
-    return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    return coco_mask().merge(coco_mask().frPyObjects(polygons, height, width))
 
 
 def json_rle(rle: dict[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,9 @@ class VocMetric(Metric):
         parts = [_match(record) for record in records]
         objects = np.cumsum([0, *(len(record.true_boxes) for record in records)])
         best = np.concatenate([np.zeros(0), *(overlap for overlap, _ in parts)])
-        owner = np.concatenate([np.zeros(0, np.int64), *(place + start for (_, place), start in zip(parts, objects))])
+        owner = np.concatenate(
+            [np.zeros(0, np.int64), *(place + start for (_, place), start in zip(parts, objects))]
+        )
         scores = np.concatenate([np.zeros(0), *(record.scores for record in records)])
         labels = np.concatenate([np.zeros(0, np.int64), *(record.labels for record in records)])
         difficult = np.concatenate([np.zeros(0, bool), *(record.crowd for record in records)])
@@ -122,7 +124,9 @@ class VocMetric(Metric):
             curves.append(self._curve(best[chosen] >= self.iou, owner[chosen], difficult, total))
         return curves
 
-    def _curve(self, hit: np.ndarray, owner: np.ndarray, difficult: np.ndarray, total: int) -> PrecisionRecall:
+    def _curve(
+        self, hit: np.ndarray, owner: np.ndarray, difficult: np.ndarray, total: int
+    ) -> PrecisionRecall:
         # The first of the hits of an object is right, the others repeat it.
         right = np.zeros(len(hit), dtype=bool)
         hits = np.flatnonzero(hit)
