@@ -125,7 +125,9 @@ def _stage(
         conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
         shortcut = nn.Sequential(conv, make_norm(norm, out_channels))
     first = block(in_channels, width, stride=stride, style=style, norm=norm, downsample=shortcut)
-    rest = (block(out_channels, width, stride=1, style=style, norm=norm, downsample=None) for _ in range(1, count))
+    rest = (
+        block(out_channels, width, stride=1, style=style, norm=norm, downsample=None) for _ in range(1, count)
+    )
     return nn.Sequential(first, *rest)
 
 
@@ -135,7 +137,14 @@ class BasicBlock(nn.Module):
     expansion = 1
 
     def __init__(
-        self, in_channels: int, width: int, *, stride: int, style: Style, norm: NormKind, downsample: nn.Module | None
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int,
+        style: Style,
+        norm: NormKind,
+        downsample: nn.Module | None,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 3, stride, 1, bias=False)
@@ -163,7 +172,14 @@ class Bottleneck(nn.Module):
     expansion = 4
 
     def __init__(
-        self, in_channels: int, width: int, *, stride: int, style: Style, norm: NormKind, downsample: nn.Module | None
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int,
+        style: Style,
+        norm: NormKind,
+        downsample: nn.Module | None,
     ) -> None:
         super().__init__()
         first, second = (stride, 1) if style == "caffe" else (1, stride)

@@ -19,7 +19,9 @@ class TimmBackbone(Backbone):
         pretrained: let timm load its published weights.
     """
 
-    def __init__(self, *, model: str, out_indices: tuple[int, ...] | None = None, pretrained: bool = False) -> None:
+    def __init__(
+        self, *, model: str, out_indices: tuple[int, ...] | None = None, pretrained: bool = False
+    ) -> None:
         super().__init__()
         try:
             import timm
@@ -38,5 +40,6 @@ class TimmBackbone(Backbone):
         # Transformers of timm may answer (N, H, W, C); the channel count tells which axis is which.
         maps = self.net(x)
         return tuple(
-            m if m.shape[1] == channels else m.permute(0, 3, 1, 2) for m, channels in zip(maps, self.out_channels)
+            m if m.shape[1] == channels else m.permute(0, 3, 1, 2)
+            for m, channels in zip(maps, self.out_channels)
         )

@@ -63,7 +63,9 @@ class _Checker:
             arguments[key] = self.fit(hints.get(key, Any), value, (*path, key))
         missing = [name for name, p in params.items() if p.default is p.empty and name not in given]
         if missing:
-            self.wrong(path, f"{target.__name__} also needs {', '.join(map(repr, missing))}", source_of(target))
+            self.wrong(
+                path, f"{target.__name__} also needs {', '.join(map(repr, missing))}", source_of(target)
+            )
         return Part(target, arguments, path)
 
     def fit(self, hint: Any, value: Value, path: ConfigPath) -> Any:
@@ -115,7 +117,9 @@ class _Checker:
             expected = " or ".join(_article(_name(base)) for base in wanted)
             bases = [base for base in made.__mro__[1:] if base.__module__.startswith("omma")]
             kind = _article(bases[0].__name__) if bases else _article(made.__name__)
-            self.wrong((*path, "type"), f"expected {expected}, but {value['type']} is {kind}", source_of(target))
+            self.wrong(
+                (*path, "type"), f"expected {expected}, but {value['type']} is {kind}", source_of(target)
+            )
             return value
         return self.call(target, value, path)
 
@@ -135,7 +139,9 @@ class _Checker:
                 self.problems = before
                 return fitted
         self.problems = before
-        return self.refuse(" or ".join("null" if arg is type(None) else _name(arg) for arg in args), value, path)
+        return self.refuse(
+            " or ".join("null" if arg is type(None) else _name(arg) for arg in args), value, path
+        )
 
     def choice(self, args: tuple[Any, ...], value: Value, path: ConfigPath) -> Any:
         if any(value == arg and type(value) is type(arg) for arg in args):

@@ -109,7 +109,12 @@ def _find_base(base: Any, file: Path, mark: Mark | None) -> Path:
 
 
 def _merge(
-    into: dict[str, Any], marks: Marks, new: dict[str, Any], new_marks: Marks, at: ConfigPath = (), source: ConfigPath = ()
+    into: dict[str, Any],
+    marks: Marks,
+    new: dict[str, Any],
+    new_marks: Marks,
+    at: ConfigPath = (),
+    source: ConfigPath = (),
 ) -> None:
     """Mappings merge key by key; anything else replaces.
 
@@ -126,7 +131,9 @@ def _merge(
             into[key] = {} if isinstance(value, dict) else copy.deepcopy(value)
             if isinstance(value, list):
                 depth = len(written_path)
-                marks.update({(*path, *p[depth:]): m for p, m in new_marks.items() if p[:depth] == written_path})
+                marks.update(
+                    {(*path, *p[depth:]): m for p, m in new_marks.items() if p[:depth] == written_path}
+                )
         if isinstance(value, dict):
             _merge(into[key], marks, value, new_marks, path, written_path)
         if mark := new_marks.get(written_path):
@@ -142,7 +149,13 @@ def _override(data: dict[str, Any], marks: Marks, text: str) -> None:
     node: Any = data
     for i, part in enumerate(parts):
         if isinstance(node, list) and not (isinstance(part, int) and part < len(node)):
-            raise ConfigError([Problem(tuple(parts[: i + 1]), mark, f"the list has {len(node)} entries: 0..{len(node) - 1}")])
+            raise ConfigError(
+                [
+                    Problem(
+                        tuple(parts[: i + 1]), mark, f"the list has {len(node)} entries: 0..{len(node) - 1}"
+                    )
+                ]
+            )
         if isinstance(node, dict):
             parts[i] = part = str(part)
         elif not isinstance(node, list):
@@ -158,7 +171,7 @@ def _override(data: dict[str, Any], marks: Marks, text: str) -> None:
     for stale in [p for p in marks if p[: len(path)] == path]:
         del marks[stale]
     node[parts[-1]] = new
-    marks.update({p: mark for p in source.marks})
+    marks.update(dict.fromkeys(source.marks, mark))
     marks[path] = mark
 
 
@@ -218,7 +231,9 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
 
 
 def _float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
-    text = ".nan" if value != value else {float("inf"): ".inf", float("-inf"): "-.inf"}.get(value, repr(value))
+    text = (
+        ".nan" if value != value else {float("inf"): ".inf", float("-inf"): "-.inf"}.get(value, repr(value))
+    )
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 

@@ -9,7 +9,11 @@ from torch import nn
 
 
 def init_conv(
-    module: nn.Module, *, kind: Literal["normal", "kaiming", "xavier"] = "normal", std: float = 0.01, bias: float = 0.0
+    module: nn.Module,
+    *,
+    kind: Literal["normal", "kaiming", "xavier"] = "normal",
+    std: float = 0.01,
+    bias: float = 0.0,
 ) -> None:
     """Set every convolution and linear layer below ``module``.
 

@@ -27,7 +27,12 @@ class Loss(nn.Module, ABC):
         """The unreduced loss of float32 ``pred``."""
 
     def forward(
-        self, pred: Tensor, target: Tensor, *, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+        self,
+        pred: Tensor,
+        target: Tensor,
+        *,
+        weight: Tensor | None = None,
+        avg_factor: Tensor | float | None = None,
     ) -> Tensor:
         """Scalar loss.
 

@@ -21,7 +21,9 @@ class IoULoss(Loss):
         loss_weight: factor of the whole.
     """
 
-    def __init__(self, *, mode: Literal["log", "linear"] = "log", eps: float = 1e-6, loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, *, mode: Literal["log", "linear"] = "log", eps: float = 1e-6, loss_weight: float = 1.0
+    ) -> None:
         super().__init__(loss_weight=loss_weight)
         self.mode = mode
         self.eps = eps

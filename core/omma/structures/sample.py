@@ -56,6 +56,7 @@ class Sample(TypedDict, total=False):
     masks: tv_tensors.Mask | Polygons  # (N, H, W) uint8, or the outlines until they are rasterised
     keypoints: tv_tensors.KeyPoints  # (N, K, 2) float32
     visibility: Tensor  # (N, K) uint8: 0 not labelled, 1 hidden, 2 visible
+    proposals: tv_tensors.BoundingBoxes  # (P, 4): boxes from another detector, for Fast R-CNN
     ignored_boxes: tv_tensors.BoundingBoxes  # (M, 4): crowds and difficult objects, neither right nor wrong
     semantic: tv_tensors.Mask  # (H, W) uint8
     meta: Meta

@@ -1,0 +1,5 @@
+"""Which prior is to find which object."""
+
+from omma_detection.models.assigners.max_iou import Assignment, MaxIoUAssigner
+
+__all__ = ["Assignment", "MaxIoUAssigner"]

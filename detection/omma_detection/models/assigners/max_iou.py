@@ -1,0 +1,77 @@
+"""Assignment by overlap (Ren et al., Faster R-CNN, 2015)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from omma.ops import pairwise_iou
+from omma.registry import register
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One object, background or nothing for each of P priors."""
+
+    objects: Tensor
+    """(P,) int64: index of the object; -1 background; -2 neither, left out of the loss."""
+
+    @property
+    def positive(self) -> Tensor:
+        """(P,) bool: has an object."""
+        return self.objects >= 0
+
+    @property
+    def negative(self) -> Tensor:
+        """(P,) bool: is background."""
+        return self.objects == -1
+
+
+@register
+class MaxIoUAssigner:
+    """Each prior goes to the object that it overlaps most, if the IoU is high enough.
+
+    Args:
+        positive_iou: from this IoU on a prior has the object.
+        negative_iou: below it is background; in between it counts for nothing.
+        match_low_quality: give each object its best priors even below ``positive_iou``...
+        min_positive_iou: ...but not below this.
+    """
+
+    def __init__(
+        self,
+        *,
+        positive_iou: float,
+        negative_iou: float,
+        match_low_quality: bool = True,
+        min_positive_iou: float = 0.0,
+    ) -> None:
+        if not 0 <= negative_iou <= positive_iou <= 1:
+            raise ValueError(
+                f"need 0 <= negative_iou <= positive_iou <= 1, got {negative_iou} and {positive_iou}"
+            )
+        self.positive_iou = positive_iou
+        self.negative_iou = negative_iou
+        self.match_low_quality = match_low_quality
+        self.min_positive_iou = min_positive_iou
+
+    @torch.no_grad()
+    def __call__(self, priors: Tensor, objects: Tensor) -> Assignment:
+        """Priors (P, 4) against the objects (G, 4) of one image, xyxy in the same pixels."""
+        if not len(objects):
+            return Assignment(torch.full((len(priors),), -1, device=priors.device))
+        iou = pairwise_iou(objects, priors)  # (G, P)
+        best, index = iou.max(dim=0)
+        assigned = torch.full_like(index, -2)
+        assigned[best < self.negative_iou] = -1
+        assigned = torch.where(best >= self.positive_iou, index, assigned)
+        if self.match_low_quality:
+            # Of several objects that share a best prior the last one gets it, as in the reference.
+            top = iou.amax(dim=1, keepdim=True) if iou.shape[1] else iou.new_zeros(len(objects), 1)
+            wants = (iou == top) & (top >= self.min_positive_iou)
+            rank = torch.arange(len(objects), device=iou.device)[:, None]
+            last = torch.where(wants, rank, -1).amax(dim=0)
+            assigned = torch.where(last >= 0, last, assigned)
+        return Assignment(assigned)

@@ -1,0 +1,16 @@
+"""Boxes as the distances of their four sides from a point (Tian et al., FCOS, 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def boxes_to_distances(points: Tensor, boxes: Tensor) -> Tensor:
+    """(left, top, right, bottom) distances (..., 4) of xyxy boxes from xy points; negative: outside."""
+    return torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], dim=-1)
+
+
+def distances_to_boxes(points: Tensor, distances: Tensor) -> Tensor:
+    """xyxy boxes (..., 4) around xy points (..., 2)."""
+    return torch.cat([points - distances[..., :2], points + distances[..., 2:]], dim=-1)

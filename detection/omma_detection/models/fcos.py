@@ -1,0 +1,234 @@
+"""FCOS (Tian et al., FCOS: Fully Convolutional One-Stage Object Detection, 2019)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from omma.backbones import Backbone
+from omma.layers import ConvNormAct, NormKind, Scale, init_conv, prior_bias
+from omma.losses import Loss
+from omma.model import Preprocessor
+from omma.necks import Neck
+from omma.registry import register
+from omma.structures import Batch, Prediction, Sample
+from omma.structures.class_rows import ClassRows
+from omma_detection.models.coders.delta import clip_boxes
+from omma_detection.models.coders.distance import boxes_to_distances, distances_to_boxes
+from omma_detection.models.heads.dense import DenseHead
+from omma_detection.models.heads.detections import Candidates, image_sizes, to_predictions, top_candidates
+from omma_detection.models.heads.targets import flatten_levels
+from omma_detection.models.priors import PointGenerator
+from omma_detection.models.single_stage import SingleStageDetector
+
+
+@register
+class FCOS(SingleStageDetector):
+    """A pyramid and one head that sees every position as a point inside, or outside, of objects.
+
+    Args:
+        backbone: image to feature maps.
+        neck: feature maps to pyramid.
+        bbox_head: the point head.
+        preprocessor: images to network input.
+    """
+
+    def __init__(
+        self, *, backbone: Backbone, neck: Neck, bbox_head: FCOSHead, preprocessor: Preprocessor
+    ) -> None:
+        super().__init__(backbone=backbone, neck=neck, bbox_head=bbox_head, preprocessor=preprocessor)
+
+
+class FCOSOutputs(NamedTuple):
+    """Raw maps per level."""
+
+    logits: list[Tensor]
+    """(N, C, H, W)"""
+    distances: list[Tensor]
+    """(N, 4, H, W) left, top, right, bottom: input pixels, or strides with ``norm_on_bbox`` in training."""
+    centerness: list[Tensor]
+    """(N, 1, H, W) logits."""
+
+
+@register
+class FCOSHead(DenseHead):
+    """Two towers, then class scores, distances to the box's sides and centre-ness at every position.
+
+    Args:
+        in_channels: channels of every level.
+        channels: width of the towers.
+        num_convs: convolutions in each tower.
+        num_classes: C.
+        points: the priors.
+        regress_ranges: smallest and largest distance to a side that each level is in charge of, pixels; the
+            last may be infinite.
+        cls_loss: over all points, labels with C as background.
+        box_loss: on the boxes of positive points, weighted by their centre-ness.
+        centerness_loss: on the logits of positive points.
+        norm: kind of norm in the towers.
+        conv_bias: bias of the towers' convolutions; null: only without norm.
+        centerness_on_reg: predict centre-ness from the box tower.
+        norm_on_bbox: regress distances in strides through a ReLU instead of pixels through exp.
+        center_sampling: only points near an object's centre are positive...
+        center_sampling_radius: ...within so many strides.
+        score_threshold: lowest class score of a prediction.
+        pre_nms: best (point, class) pairs of each level that go into NMS.
+        nms_iou: threshold of NMS within a class.
+        max_per_image: predictions per image.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 256,
+        channels: int = 256,
+        num_convs: int = 4,
+        num_classes: int,
+        points: PointGenerator,
+        regress_ranges: tuple[tuple[float, float], ...],
+        cls_loss: Loss,
+        box_loss: Loss,
+        centerness_loss: Loss,
+        norm: NormKind | None = "gn",
+        conv_bias: bool | None = None,
+        centerness_on_reg: bool = False,
+        norm_on_bbox: bool = False,
+        center_sampling: bool = False,
+        center_sampling_radius: float = 1.5,
+        score_threshold: float = 0.05,
+        pre_nms: int = 1000,
+        nms_iou: float = 0.5,
+        max_per_image: int = 100,
+    ) -> None:
+        super().__init__()
+        if len(regress_ranges) != len(points.strides):
+            raise ValueError(f"{len(regress_ranges)} regress_ranges for {len(points.strides)} strides")
+        self.in_channels = in_channels
+        self.strides = points.strides
+        self.num_classes = num_classes
+        self.points, self.regress_ranges = points, regress_ranges
+        self.cls_loss, self.box_loss, self.centerness_loss = cls_loss, box_loss, centerness_loss
+        self.centerness_on_reg, self.norm_on_bbox = centerness_on_reg, norm_on_bbox
+        self.center_sampling, self.center_sampling_radius = center_sampling, center_sampling_radius
+        self.score_threshold, self.pre_nms = score_threshold, pre_nms
+        self.nms_iou, self.max_per_image = nms_iou, max_per_image
+        widths = (in_channels, *(channels,) * num_convs)
+        bricks = [
+            nn.ModuleList(
+                ConvNormAct(a, b, 3, padding=1, bias=conv_bias, norm=norm) for a, b in zip(widths, widths[1:])
+            )
+            for _ in range(2)
+        ]
+        self.cls_convs, self.reg_convs = bricks
+        self.conv_cls = nn.Conv2d(widths[-1], num_classes, 3, padding=1)
+        self.conv_reg = nn.Conv2d(widths[-1], 4, 3, padding=1)
+        self.conv_centerness = nn.Conv2d(widths[-1], 1, 3, padding=1)
+        self.scales = nn.ModuleList(Scale() for _ in points.strides)
+        init_conv(self, std=0.01)
+        init_conv(self.conv_cls, std=0.01, bias=prior_bias(0.01))
+
+    def class_rows(self) -> dict[str, ClassRows]:
+        """Parameters whose rows belong to classes."""
+        return {f"conv_cls.{name}": ClassRows() for name in ("weight", "bias")}
+
+    def forward(self, maps: Sequence[Tensor]) -> FCOSOutputs:
+        """Levels (N, C_in, H_i, W_i) -> class logits, distances in pixels and centre-ness logits per level."""
+        outputs = FCOSOutputs([], [], [])
+        for m, stride, scale in zip(maps, self.strides, self.scales):
+            cls, reg = m, m
+            for cls_conv, reg_conv in zip(self.cls_convs, self.reg_convs):
+                cls, reg = cls_conv(cls), reg_conv(reg)
+            distance = scale(self.conv_reg(reg)).float()
+            distance = distance.relu() * stride if self.norm_on_bbox else distance.exp()
+            outputs.logits.append(self.conv_cls(cls))
+            outputs.distances.append(distance)
+            outputs.centerness.append(self.conv_centerness(reg if self.centerness_on_reg else cls))
+        return outputs
+
+    def loss(self, outputs: FCOSOutputs, batch: Batch) -> dict[str, Tensor]:
+        """``loss_cls``, ``loss_bbox`` and ``loss_centerness``."""
+        points, ranges, strides = self._points(outputs.logits)
+        logits = flatten_levels(outputs.logits, self.num_classes)  # (N, P, C)
+        distances = flatten_levels(outputs.distances, 4)  # (N, P, 4)
+        centerness = flatten_levels(outputs.centerness, 1)[..., 0]  # (N, P)
+        targets = [self._targets(points, ranges, strides, sample) for sample in batch.samples]
+        labels = torch.stack([label for label, _ in targets])
+        image, point = (labels < self.num_classes).nonzero(as_tuple=True)
+        target = torch.stack([distance for _, distance in targets])[image, point]
+        quality = center_quality(target)
+        count = max(len(image), 1)
+        # Distances are compared as boxes in strides, which IoU doesn't notice, so that fp16 doesn't overflow.
+        unit = strides[point, None]
+        origin = torch.zeros_like(target[:, :2])
+        boxes = distances_to_boxes(origin, distances[image, point] / unit)
+        wanted = distances_to_boxes(origin, target / unit)
+        return {
+            "loss_cls": self.cls_loss(logits.flatten(0, 1), labels.flatten(), avg_factor=count),
+            "loss_bbox": self.box_loss(
+                boxes, wanted, weight=quality, avg_factor=quality.sum().clamp(min=1e-6)
+            ),
+            "loss_centerness": self.centerness_loss(centerness[image, point], quality, avg_factor=count),
+        }
+
+    def predict(self, outputs: FCOSOutputs, batch: Batch) -> list[Prediction]:
+        """Boxes in original pixels, scored by class probability times centre-ness."""
+        sizes = image_sizes(batch, outputs.logits[0].device)
+        grid = self.points.grid([(m.shape[-2], m.shape[-1]) for m in outputs.logits], sizes.device)
+        levels = []
+        for points, cls, reg, ctr in zip(grid, *outputs):
+            scores = flatten_levels([cls], self.num_classes).float().sigmoid()
+            image, point, label, score = top_candidates(scores, self.score_threshold, self.pre_nms)
+            boxes = distances_to_boxes(points[point], flatten_levels([reg], 4)[image, point])
+            quality = flatten_levels([ctr], 1)[image, point, 0].float().sigmoid()
+            levels.append(Candidates(clip_boxes(boxes, sizes[image]), score * quality, label, image))
+        return to_predictions(levels, batch, iou_threshold=self.nms_iou, max_per_image=self.max_per_image)
+
+    def _points(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """All points (P, 2), and the range (P, 2) and stride (P,) of each."""
+        device = maps[0].device
+        grid = self.points.grid([(m.shape[-2], m.shape[-1]) for m in maps], device)
+        ranges = torch.cat(
+            [torch.tensor([r], device=device).expand(len(g), 2) for r, g in zip(self.regress_ranges, grid)]
+        )
+        strides = torch.cat(
+            [torch.full((len(g),), float(s), device=device) for s, g in zip(self.strides, grid)]
+        )
+        return torch.cat(grid), ranges, strides
+
+    @torch.no_grad()
+    def _targets(
+        self, points: Tensor, ranges: Tensor, strides: Tensor, sample: Sample
+    ) -> tuple[Tensor, Tensor]:
+        """Label (P,), C for background, and distances (P, 4) of one image.
+
+        A point takes the smallest of the objects that it lies in and that its level is in charge of.
+        """
+        boxes, labels = sample["boxes"].as_subclass(Tensor).float(), sample["labels"]
+        if not len(boxes):
+            return labels.new_full((len(points),), self.num_classes), points.new_zeros(len(points), 4)
+        distances = boxes_to_distances(points[:, None], boxes)  # (P, G, 4)
+        inside = distances
+        if self.center_sampling:
+            centre = (boxes[:, :2] + boxes[:, 2:]) / 2  # (G, 2)
+            reach = self.center_sampling_radius * strides[:, None, None]  # (P, 1, 1)
+            near = torch.cat(
+                [torch.maximum(centre - reach, boxes[:, :2]), torch.minimum(centre + reach, boxes[:, 2:])], -1
+            )
+            inside = boxes_to_distances(points[:, None], near)
+        furthest = distances.amax(dim=-1)
+        candidate = (inside.amin(dim=-1) > 0) & (furthest >= ranges[:, :1]) & (furthest <= ranges[:, 1:])
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+        smallest, index = torch.where(candidate, area, math.inf).min(dim=1)
+        label = torch.where(smallest.isinf(), self.num_classes, labels[index])
+        return label, distances[torch.arange(len(points), device=points.device), index]
+
+
+def center_quality(distances: Tensor) -> Tensor:
+    """Centre-ness (N,) of distances (N, 4): 1 in the middle of a box, 0 at its border."""
+    horizontal, vertical = distances[:, [0, 2]], distances[:, [1, 3]]
+    ratio = lambda pair: pair.amin(dim=1) / pair.amax(dim=1)  # noqa: E731
+    return (ratio(horizontal) * ratio(vertical)).sqrt()

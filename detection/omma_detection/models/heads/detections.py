@@ -1,0 +1,96 @@
+"""From scored candidate boxes to the predictions of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from omma.ops import batched_nms
+from omma.structures import Batch, Prediction
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Scored boxes of a whole batch in one flat list."""
+
+    boxes: Tensor
+    """(K, 4) xyxy."""
+    scores: Tensor
+    """(K,)"""
+    labels: Tensor
+    """(K,) int64."""
+    images: Tensor
+    """(K,) int64: position of the image in the batch."""
+
+    def __getitem__(self, index: Tensor) -> Candidates:
+        return Candidates(self.boxes[index], self.scores[index], self.labels[index], self.images[index])
+
+    @classmethod
+    def cat(cls, parts: Sequence[Candidates]) -> Candidates:
+        """All parts in one list."""
+        fields = (
+            [p.boxes for p in parts],
+            [p.scores for p in parts],
+            [p.labels for p in parts],
+            [p.images for p in parts],
+        )
+        return cls(*(torch.cat(field) for field in fields))
+
+
+def suppress(
+    candidates: Candidates, num_images: int, *, iou_threshold: float, max_per_image: int
+) -> list[Candidates]:
+    """The best boxes of each image after NMS within each (image, label), by falling score."""
+    labels = int(candidates.labels.max()) + 1 if len(candidates.labels) else 1
+    groups = candidates.images * labels + candidates.labels
+    kept = candidates[batched_nms(candidates.boxes, candidates.scores, groups, iou_threshold=iou_threshold)]
+    return [kept[(kept.images == i).nonzero()[:max_per_image, 0]] for i in range(num_images)]
+
+
+def image_sizes(batch: Batch, device: torch.device) -> Tensor:
+    """(N, 2) heights and widths of the images as transformed, before padding."""
+    return torch.tensor(batch.sizes, device=device)
+
+
+def box_scales(batch: Batch, device: torch.device) -> Tensor:
+    """(N, 4) factors from original pixels to transformed ones for (x1, y1, x2, y2)."""
+    return torch.tensor([meta.scale * 2 for meta in batch.metas], dtype=torch.float32, device=device)
+
+
+def filter_small(candidates: Candidates, min_size: float) -> Candidates:
+    """Only boxes whose width and height exceed ``min_size`` pixels."""
+    size = candidates.boxes[:, 2:] - candidates.boxes[:, :2]
+    return candidates[(size > min_size).all(dim=1)]
+
+
+def top_candidates(scores: Tensor, threshold: float, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The ``count`` best (position, class) pairs of each image above a threshold.
+
+    Args:
+        scores: (N, P, C).
+
+    Returns:
+        Image, position, class and score of each pair found, (K,) each.
+    """
+    flat = scores.flatten(1)
+    best, index = flat.topk(min(count, flat.shape[1]), dim=1)
+    image, rank = (best > threshold).nonzero(as_tuple=True)
+    chosen = index[image, rank]
+    return image, chosen // scores.shape[2], chosen % scores.shape[2], best[image, rank]
+
+
+def to_predictions(
+    levels: Sequence[Candidates], batch: Batch, *, iou_threshold: float, max_per_image: int
+) -> list[Prediction]:
+    """Candidates of all levels in transformed pixels -> predictions in original pixels.
+
+    Boxes without area are dropped; NMS works within each class.
+    """
+    pool = Candidates.cat(levels)
+    scale = box_scales(batch, pool.boxes.device)[pool.images]
+    pool = filter_small(replace(pool, boxes=pool.boxes / scale), 0)
+    found = suppress(pool, len(batch), iou_threshold=iou_threshold, max_per_image=max_per_image)
+    return [Prediction(boxes=f.boxes, scores=f.scores, labels=f.labels) for f in found]

@@ -1,0 +1,102 @@
+"""Mask of a region (He et al., Mask R-CNN, 2017)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omma.layers import ConvNormAct, NormKind, init_conv
+from omma.losses import Loss
+from omma.ops import roi_align
+from omma.registry import register
+from omma.structures.class_rows import ClassRows
+
+
+@register
+class MaskHead(nn.Module):
+    """Four convolutions, an upsampling and one mask per class.
+
+    Args:
+        in_channels: channels of a region's features.
+        channels: width of the convolutions.
+        num_convs: number of convolutions.
+        num_classes: C.
+        loss: on the logits of the object's class.
+        norm: kind of norm in the convolutions.
+        threshold: probability from which a pixel is in the mask.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 256,
+        channels: int = 256,
+        num_convs: int = 4,
+        num_classes: int,
+        loss: Loss,
+        norm: NormKind | None = None,
+        threshold: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.mask_loss = loss
+        self.threshold = threshold
+        widths = (in_channels, *(channels,) * num_convs)
+        self.convs = nn.ModuleList(
+            ConvNormAct(a, b, 3, padding=1, norm=norm) for a, b in zip(widths, widths[1:])
+        )
+        self.upsample = nn.ConvTranspose2d(widths[-1], channels, 2, stride=2)
+        self.conv_logits = nn.Conv2d(channels, num_classes, 1)
+        init_conv(self, kind="kaiming")
+
+    def class_rows(self) -> dict[str, ClassRows]:
+        """Parameters whose rows belong to classes."""
+        return {f"conv_logits.{name}": ClassRows() for name in ("weight", "bias")}
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (R, C_in, S, S) -> mask logits (R, C, 2 S, 2 S)."""
+        for conv in self.convs:
+            features = conv(features)
+        return self.conv_logits(self.upsample(features).relu())
+
+    def loss(self, logits: Tensor, labels: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """``loss_mask`` of logits (R, C, M, M) against 0/1 targets (R, M, M) of the labelled classes (R,)."""
+        chosen = logits[torch.arange(len(labels), device=labels.device), labels]
+        return {"loss_mask": self.mask_loss(chosen, targets)}
+
+
+def crop_masks(masks: Tensor, boxes: Tensor, index: Tensor, size: int) -> Tensor:
+    """The part of masks (G, H, W) in each box (R, 4), as 0/1 of (R, size, size).
+
+    ``index`` (R,) says which mask each box is cut from.
+    """
+    if not len(boxes):
+        return boxes.new_zeros(0, size, size)
+    rois = torch.cat([index[:, None].to(boxes.dtype), boxes], dim=1)
+    cut = roi_align(masks[:, None].to(boxes.dtype), rois, size=size, scale=1.0)[:, 0]
+    return (cut >= 0.5).to(boxes.dtype)
+
+
+def paste_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
+    """Region masks (R, M, M) laid into an image of ``size`` (H, W): (R, H, W) bool.
+
+    Each pixel centre takes the bilinear value at its place in the box (R, 4), zero outside.
+    """
+    height, width = size
+    out = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
+    x = torch.arange(width, device=boxes.device) + 0.5
+    y = torch.arange(height, device=boxes.device) + 0.5
+    # In chunks: the float images of a hundred large masks would not fit where the boolean ones do.
+    per_chunk = max(1, 2**26 // max(height * width, 1))
+    for start in range(0, len(boxes), per_chunk):
+        part = slice(start, start + per_chunk)
+        x1, y1, x2, y2 = boxes[part, :, None].unbind(1)  # (K, 1) each
+        grid_x = (x - x1) / (x2 - x1) * 2 - 1  # (K, W)
+        grid_y = (y - y1) / (y2 - y1) * 2 - 1  # (K, H)
+        shape = (len(grid_x), height, width)
+        grid = torch.stack([grid_x[:, None].expand(shape), grid_y[:, :, None].expand(shape)], dim=-1)
+        values = F.grid_sample(probabilities[part, None], grid, align_corners=False)[:, 0]
+        out[part] = values >= threshold
+    return out

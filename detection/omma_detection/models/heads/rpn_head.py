@@ -1,0 +1,122 @@
+"""Region proposal head (Ren et al., Faster R-CNN, 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from omma.layers import init_conv
+from omma.losses import Loss
+from omma.registry import register
+from omma.structures import Batch
+from omma_detection.models.assigners import MaxIoUAssigner
+from omma_detection.models.coders.delta import DeltaCoder, clip_boxes
+from omma_detection.models.heads.detections import Candidates, filter_small, image_sizes, suppress
+from omma_detection.models.heads.targets import flatten_levels, match
+from omma_detection.models.priors import AnchorGenerator
+from omma_detection.models.samplers import RandomBoxSampler
+
+RPNOutputs = tuple[list[Tensor], list[Tensor]]
+"""Per level: objectness logits (N, A, H, W) and box deltas (N, 4 A, H, W)."""
+
+
+@register
+class RPNHead(nn.Module):
+    """A 3x3 convolution, then objectness and box deltas for A anchors at every position.
+
+    Args:
+        in_channels: channels of every level.
+        channels: width of the hidden convolution.
+        anchors: the priors.
+        coder: box coder.
+        assigner: which anchors are objects.
+        sampler: which anchors enter the loss.
+        cls_loss: on objectness.
+        box_loss: on the deltas of positives.
+        pre_nms_train: best anchors of each level that go into NMS in training.
+        pre_nms_test: likewise in prediction.
+        max_proposals: proposals per image.
+        nms_iou: threshold of NMS within a level.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        channels: int = 256,
+        anchors: AnchorGenerator,
+        coder: DeltaCoder,
+        assigner: MaxIoUAssigner,
+        sampler: RandomBoxSampler,
+        cls_loss: Loss,
+        box_loss: Loss,
+        pre_nms_train: int = 2000,
+        pre_nms_test: int = 1000,
+        max_proposals: int = 1000,
+        nms_iou: float = 0.7,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.anchors, self.coder, self.assigner, self.sampler = anchors, coder, assigner, sampler
+        self.cls_loss, self.box_loss = cls_loss, box_loss
+        self.pre_nms_train, self.pre_nms_test = pre_nms_train, pre_nms_test
+        self.max_proposals, self.nms_iou = max_proposals, nms_iou
+        self.rpn_conv = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.rpn_cls = nn.Conv2d(channels, anchors.per_position, 1)
+        self.rpn_reg = nn.Conv2d(channels, anchors.per_position * 4, 1)
+        init_conv(self, std=0.01)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels per position, one per level."""
+        return self.anchors.strides
+
+    def forward(self, maps: Sequence[Tensor]) -> RPNOutputs:
+        """Levels (N, C, H_i, W_i) -> objectness and deltas per level."""
+        hidden = [self.rpn_conv(m).relu() for m in maps]
+        return [self.rpn_cls(h) for h in hidden], [self.rpn_reg(h) for h in hidden]
+
+    def loss(self, outputs: RPNOutputs, batch: Batch) -> dict[str, Tensor]:
+        """``loss_rpn_cls`` and ``loss_rpn_bbox`` over the sampled anchors."""
+        anchors = torch.cat(self._grid(outputs[0]))
+        logits = flatten_levels(outputs[0], 1)[..., 0]  # (N, P)
+        deltas = flatten_levels(outputs[1], 4)  # (N, P, 4)
+        matched = match(anchors, batch.samples, self.assigner)
+        positive = torch.zeros_like(logits, dtype=torch.bool)
+        used = torch.zeros_like(positive)
+        count = 0
+        for row, assignment in enumerate(matched.assignments):
+            sampled = self.sampler(assignment)
+            positive[row, sampled.positive] = True
+            used[row, sampled.positive] = True
+            used[row, sampled.negative] = True
+            count += max(len(sampled.positive), 1) + max(len(sampled.negative), 1)
+        image, prior = positive.nonzero(as_tuple=True)
+        target = self.coder.encode(anchors[prior], matched.boxes[image, prior])
+        return {
+            "loss_rpn_cls": self.cls_loss(logits[used], positive[used], avg_factor=count),
+            "loss_rpn_bbox": self.box_loss(deltas[image, prior], target, avg_factor=count),
+        }
+
+    @torch.no_grad()
+    def propose(self, outputs: RPNOutputs, batch: Batch) -> list[Candidates]:
+        """At most ``max_proposals`` scored boxes per image, in transformed pixels, by falling score."""
+        pre_nms = self.pre_nms_train if self.training else self.pre_nms_test
+        device = outputs[0][0].device
+        sizes = image_sizes(batch, device)
+        levels: list[Candidates] = []
+        for level, (anchors, cls, reg) in enumerate(zip(self._grid(outputs[0]), *outputs)):
+            scores = flatten_levels([cls], 1)[..., 0].float().sigmoid()  # (N, P)
+            best, index = scores.topk(min(pre_nms, scores.shape[1]), dim=1)
+            deltas = flatten_levels([reg], 4).gather(1, index[..., None].expand(-1, -1, 4))
+            boxes = clip_boxes(self.coder.decode(anchors[index], deltas), sizes)
+            images = torch.arange(len(boxes), device=device)[:, None].expand_as(index)
+            labels = torch.full_like(index, level)
+            levels.append(Candidates(boxes.flatten(0, 1), best.flatten(), labels.flatten(), images.flatten()))
+        pool = filter_small(Candidates.cat(levels), 0)
+        return suppress(pool, len(batch), iou_threshold=self.nms_iou, max_per_image=self.max_proposals)
+
+    def _grid(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        return self.anchors.grid([(m.shape[-2], m.shape[-1]) for m in maps], maps[0].device)

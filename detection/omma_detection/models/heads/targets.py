@@ -1,0 +1,57 @@
+"""From the objects of a batch to one target per prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from omma.structures import Sample
+from omma_detection.models.assigners import Assignment, MaxIoUAssigner
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The object of each of P priors in each of N images, where there is one."""
+
+    assignments: list[Assignment]
+    boxes: Tensor
+    """(N, P, 4) xyxy of the object, pixels; anything where there is none."""
+    labels: Tensor
+    """(N, P) int64 class of the object; anything where there is none."""
+
+    @property
+    def positive(self) -> Tensor:
+        """(N, P) bool."""
+        return torch.stack([a.positive for a in self.assignments])
+
+    @property
+    def negative(self) -> Tensor:
+        """(N, P) bool."""
+        return torch.stack([a.negative for a in self.assignments])
+
+
+def match(priors: Tensor, samples: Sequence[Sample], assigner: MaxIoUAssigner) -> Matched:
+    """Assign the objects of each sample to the same priors (P, 4)."""
+    assignments, boxes, labels = [], [], []
+    for sample in samples:
+        objects = sample["boxes"].as_subclass(Tensor).float()
+        assignment = assigner(priors, objects)
+        assignments.append(assignment)
+        boxes.append(gather(objects, assignment))
+        labels.append(gather(sample["labels"], assignment))
+    return Matched(assignments, torch.stack(boxes), torch.stack(labels))
+
+
+def gather(values: Tensor, assignment: Assignment) -> Tensor:
+    """Row of ``values`` (G, ...) for each prior, (P, ...); zeros where the image has no object."""
+    if not len(values):
+        return values.new_zeros(len(assignment.objects), *values.shape[1:])
+    return values[assignment.objects.clamp(min=0)]
+
+
+def flatten_levels(maps: Sequence[Tensor], width: int) -> Tensor:
+    """Maps (N, A * width, H, W) of all levels as (N, sum of H * W * A, width)."""
+    return torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, width) for m in maps], dim=1)

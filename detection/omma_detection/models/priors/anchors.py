@@ -1,0 +1,75 @@
+"""Anchor boxes on a pyramid (Ren et al., Faster R-CNN, 2015; Lin et al., RetinaNet, 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from omma.registry import register
+
+
+@register
+class AnchorGenerator:
+    """The same set of boxes around every position of every level.
+
+    At each position the boxes run over the aspect ratios first and the scales within them, as OpenMMLab
+    orders the channels of its heads. The box of the first position is centred on pixel (0, 0).
+
+    Args:
+        strides: input pixels per position, one per level.
+        ratios: height / width.
+        scales: side of a square anchor in strides.
+    """
+
+    def __init__(
+        self,
+        *,
+        strides: tuple[int, ...],
+        ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
+        scales: tuple[float, ...] = (8.0,),
+    ) -> None:
+        if not strides or not ratios or not scales:
+            raise ValueError("strides, ratios and scales must not be empty")
+        self.strides = strides
+        self.ratios = ratios
+        self.scales = scales
+
+    @property
+    def per_position(self) -> int:
+        """Anchors at each position, A."""
+        return len(self.ratios) * len(self.scales)
+
+    def base_anchors(self, stride: int) -> Tensor:
+        """The anchors of position (0, 0): (A, 4) xyxy, pixels."""
+        root = torch.tensor(self.ratios, dtype=torch.float32).sqrt()[:, None]
+        scale = torch.tensor(self.scales, dtype=torch.float32)[None]
+        width, height = (stride * scale / root).flatten(), (stride * scale * root).flatten()
+        return torch.stack([-width, -height, width, height], dim=1) / 2
+
+    def grid(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> list[Tensor]:
+        """Anchors of each level of ``sizes`` (H, W): (H * W * A, 4) xyxy, pixels, row by row."""
+        levels = []
+        for (height, width), stride in zip(sizes, self.strides, strict=True):
+            y, x = torch.meshgrid(
+                torch.arange(height, device=device) * stride,
+                torch.arange(width, device=device) * stride,
+                indexing="ij",
+            )
+            shift = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)  # (H * W, 1, 4)
+            levels.append((shift + self.base_anchors(stride).to(device)).reshape(-1, 4))
+        return levels
+
+
+@register
+def OctaveAnchorGenerator(
+    *,
+    strides: tuple[int, ...],
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
+    octave_base_scale: float = 4.0,
+    scales_per_octave: int = 3,
+) -> AnchorGenerator:
+    """Anchors whose scales divide an octave evenly, as RetinaNet's: 4, 4 * 2^(1/3), 4 * 2^(2/3)."""
+    scales = tuple(octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave))
+    return AnchorGenerator(strides=strides, ratios=ratios, scales=scales)

@@ -1,0 +1,66 @@
+"""Detectors that predict at every position of a pyramid, without proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from omma.backbones import Backbone
+from omma.model import Model, Preprocessor
+from omma.necks import Neck
+from omma.structures import Batch, Prediction
+from omma_detection.models.heads.dense import DenseHead, check_levels
+
+
+class SingleStageDetector(Model):
+    """Backbone, neck, dense head.
+
+    Args:
+        backbone: image to feature maps.
+        neck: feature maps to pyramid; null: the head takes the backbone's maps.
+        bbox_head: pyramid to boxes.
+        preprocessor: images to network input.
+    """
+
+    task: ClassVar[str] = "detection"
+
+    def __init__(
+        self, *, backbone: Backbone, neck: Neck | None, bbox_head: DenseHead, preprocessor: Preprocessor
+    ) -> None:
+        super().__init__()
+        check_neck(backbone, neck)
+        check_levels((neck or backbone).out_channels, bbox_head)
+        self.preprocessor = preprocessor
+        self.backbone = backbone
+        self.neck = neck
+        self.bbox_head = bbox_head
+
+    def features(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The pyramid of uint8 RGB images."""
+        maps = self.backbone(self.preprocessor(images))
+        return maps if self.neck is None else self.neck(maps)
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Any:
+        """The head's raw maps for uint8 RGB images."""
+        return self.bbox_head(self.features(images))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The head's losses."""
+        return self.bbox_head.loss(self.forward(batch.images), batch)
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Boxes in original pixels."""
+        return self.bbox_head.predict(self.forward(batch.images), batch)
+
+
+def check_neck(backbone: Backbone, neck: Neck | None) -> None:
+    """Whether the neck takes what the backbone gives.
+
+    Raises:
+        ValueError: the channels differ.
+    """
+    if neck is not None and tuple(neck.in_channels) != tuple(backbone.out_channels):
+        given, expected = tuple(backbone.out_channels), tuple(neck.in_channels)
+        raise ValueError(f"the backbone gives channels {given}, neck.in_channels is {expected}")
