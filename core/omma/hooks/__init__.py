@@ -1,5 +1,8 @@
 """What looks on: progress, logs, reports."""
 
 from omma.hooks.base import Hook
+from omma.hooks.environment import Environment
+from omma.hooks.logs import JsonLog, TensorBoard
+from omma.hooks.progress import Progress
 
-__all__ = ["Hook"]
+__all__ = ["Environment", "Hook", "JsonLog", "Progress", "TensorBoard"]

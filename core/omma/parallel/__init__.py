@@ -1,0 +1,35 @@
+"""Processes, and one model over many of them."""
+
+from omma.parallel.processes import (
+    end_processes,
+    from_main,
+    gather,
+    is_main,
+    largest,
+    mean,
+    pick_device,
+    rank,
+    share_buffers,
+    start_processes,
+    world,
+)
+from omma.parallel.wrap import LossModule, gradient_exchange, gradient_norm, pick_mode, wrap
+
+__all__ = [
+    "LossModule",
+    "end_processes",
+    "from_main",
+    "gather",
+    "gradient_exchange",
+    "gradient_norm",
+    "is_main",
+    "largest",
+    "mean",
+    "pick_device",
+    "pick_mode",
+    "rank",
+    "share_buffers",
+    "start_processes",
+    "world",
+    "wrap",
+]

@@ -1,0 +1,131 @@
+"""Which process this is among how many, and the few things that processes tell each other.
+
+``torchrun`` starts them and sets the environment; with one process everything here is a no-op.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from omma.errors import SetupError
+
+T = TypeVar("T")
+
+
+def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """This process's device.
+
+    Raises:
+        SetupError: ``cuda`` is asked for and absent.
+    """
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if local >= count:
+        raise SetupError(
+            f"device 'cuda' is asked for by local process {local}, but this machine shows PyTorch {count} of them; "
+            "set train.device=auto or cpu, or start fewer processes"
+        )
+    return torch.device("cuda", local)
+
+
+def start_processes(device: torch.device, timeout: timedelta = timedelta(minutes=30)) -> None:
+    """Join the process group that ``torchrun`` describes; nothing to do without it or a second time."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Both: tensors of the CPU travel by gloo also where the model is on GPUs.
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timeout)
+
+
+def end_processes() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this is process 0, which writes and prints."""
+    return rank() == 0
+
+
+def gather(value: T) -> list[T]:
+    """The ``value`` of every process, on process 0; an empty list on the others."""
+    if world() == 1:
+        return [value]
+    values: list[Any] = [None] * world()
+    dist.gather_object(value, values if is_main() else None)
+    return values if is_main() else []
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """What ``make`` returns on process 0, on every process. An error there is raised everywhere."""
+    if world() == 1:
+        return make()
+    outcome: list[Any] = [None, None]
+    error: Exception | None = None
+    if is_main():
+        try:
+            outcome[0] = make()
+        except Exception as caught:  # told to the others first, who would wait for ever
+            error = caught
+            outcome[1] = f"{type(caught).__name__}: {caught}"
+    dist.broadcast_object_list(outcome)
+    if error is not None:
+        raise error
+    if outcome[1] is not None:
+        raise SetupError(f"process 0 failed: {outcome[1]}")
+    return outcome[0]
+
+
+def largest(value: int) -> int:
+    """The largest ``value`` over all processes."""
+    if world() == 1:
+        return value
+    tensor = torch.tensor(value)
+    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return int(tensor)
+
+
+def mean(tensor: Tensor) -> Tensor:
+    """``tensor`` averaged over all processes."""
+    if world() == 1:
+        return tensor
+    total = tensor.clone()
+    dist.all_reduce(total)
+    return total / world()
+
+
+def share_tensors(tensors: Iterable[Tensor]) -> None:
+    """Overwrite ``tensors`` with those of process 0."""
+    if world() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor.detach(), src=0)
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the buffers (running statistics) of process 0.
+
+    Each process updates its own from its own batches. Shared before every step, they are a function of the
+    checkpoint alone, whatever the mode.
+    """
+    share_tensors(model.buffers())

@@ -1,0 +1,337 @@
+"""The training loop. What changes weights or order stands here; hooks only look on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omma.checkpoint.store import CheckpointStore, read_checkpoint
+from omma.config import Config
+from omma.data.loader import make_train_loader
+from omma.errors import SetupError
+from omma.hooks.base import Hook
+from omma.metrics import Metric
+from omma.model import Model
+from omma.optim import EMA, Optimizer, Schedule
+from omma.parallel import (
+    from_main,
+    gradient_exchange,
+    gradient_norm,
+    is_main,
+    pick_device,
+    pick_mode,
+    rank,
+    share_buffers,
+    start_processes,
+    world,
+    wrap,
+)
+from omma.runner.clock import Clock, memory_mb
+from omma.runner.evaluate import EvalResult, Interrupted, evaluate
+from omma.runner.length import Length
+from omma.runner.precision import autocast, make_scaler
+from omma.runner.rng import untouched_rng
+from omma.runner.settings import Train
+from omma.runner.state import Standing, capture, restore, restore_generators
+from omma.runner.stop import Reason, StopRequest
+from omma.runner.watch import LossWatch
+from omma.structures import Batch
+from omma.task import Task
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a call of ``Runner.train`` ended."""
+
+    reason: Reason
+    step: int
+    best: float | None
+    signal: int | None = None
+    """Number of the signal, if that was the reason."""
+
+
+class Runner:
+    """Trains one model.
+
+    Args:
+        model: is moved to the device, and sharded in place under fsdp.
+        train: loader of the training data.
+        val: loader of what is evaluated during training; none if null.
+        optimizer: recipe.
+        schedule: learning-rate factor per step.
+        metrics: judge ``val``; the first number of the first one names the best checkpoint by default.
+        settings: the config's ``train``.
+        hooks: look on, in this order.
+        out: folder of the run; checkpoints go to ``checkpoints`` in it.
+        task: for hooks that draw.
+        config: is stored in checkpoints.
+        eval_batches: evaluate on no more than these batches of each process.
+
+    Raises:
+        SetupError: the device is missing, or the number of processes doesn't fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        train: Any,
+        val: Any | None = None,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        metrics: Sequence[Metric] = (),
+        settings: Train,
+        hooks: Sequence[Hook] = (),
+        out: Path,
+        task: Task | None = None,
+        config: Config | None = None,
+        eval_batches: int | None = None,
+    ) -> None:
+        self.settings, self.out, self.task, self.config = settings, out, task, config
+        self.eval_batches = eval_batches
+        self.device = pick_device(settings.device)
+        start_processes(self.device)
+        if settings.deterministic:
+            _be_deterministic()
+        self.train_loader, self.val_loader = train, val
+        self.metrics, self.schedule, self.recipe = tuple(metrics), schedule, optimizer
+        self.hooks = [hook for hook in hooks if hook.every_process or is_main()]
+        self.batch_size = train.batch_size * world() * settings.accumulate
+        """Samples per step, all processes and accumulation counted."""
+        self.length = Length.of(
+            settings, len(make_train_loader(train, seed=settings.seed, rank=rank(), world=world()))
+        )
+        self.mode = pick_mode(settings.parallel)
+        self.model = model.to(self.device)
+        if settings.compile:
+            for unit in model.compile_units():
+                unit.compile()
+        self.net = wrap(self.model, self.mode, self.device)
+        self.optimizer = optimizer.build(self.model, self.batch_size)
+        self.scaler = make_scaler(settings.precision, self.device)
+        self.ema = EMA(self.model, settings.ema) if settings.ema else None
+        self.store = CheckpointStore(out / "checkpoints", keep=settings.keep)
+        self.step = 0
+        self.watch = LossWatch()
+        self.standing = Standing()
+        self.last_metrics: dict[str, float] = {}
+        self.stop = StopRequest(None)
+        self._saved_state: dict[str, Any] | None = None
+        self._clock = Clock()
+        self._grad_norm = torch.zeros(())
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.length.total_steps
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs made."""
+        return self.length.epoch(self.step)
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next step, before the multipliers of parameter rules."""
+        factor = self.schedule.factor(self.step, self.total_steps, self.length.steps_per_epoch)
+        return self.recipe.scaled_lr(self.batch_size) * factor
+
+    def resume(self, path: Path | None = None) -> Path | None:
+        """Go back to the checkpoint folder ``path``, or to the newest whole one of this run.
+
+        Returns the folder, null if the run has none yet.
+
+        Raises:
+            SetupError: the total batch doesn't divide the samples seen.
+            WeightsError: the checkpoint is missing, damaged, or of another model.
+        """
+        path = path or from_main(self.store.latest)
+        if path is not None:
+            checkpoint = read_checkpoint(path)
+            restore(self, checkpoint)
+            self._saved_state = checkpoint.state
+        return path
+
+    def train(self) -> TrainResult:
+        """Train up to the end of the run, or until something stops it; then the state is saved first.
+
+        Raises:
+            NonFiniteLossError: a loss is NaN or infinite.
+            DataError: an image can't be read.
+            SetupError: a checkpoint can't be written.
+        """
+        self.stop = StopRequest(self.settings.time_limit())
+        error: BaseException | None = None
+        with self.stop.listening():
+            try:
+                self._call(lambda hook: hook.on_start(self))
+                self._loop()
+            except BaseException as caught:
+                error = caught
+                raise
+            finally:
+                self._call(lambda hook: hook.on_end(self, error))
+        return TrainResult(self.stop.reason, self.step, self.standing.best, self.stop.signal)
+
+    def _loop(self) -> None:
+        batches = self._batches()
+        # After the loader has its workers: whatever starting them draws must not shift the model's numbers.
+        restore_generators(self, self._saved_state)
+        if self.standing.pending and self._evaluate():
+            self.save(best=True)
+        self._clock = Clock()
+        while self.step < self.total_steps and not self.stop.now:
+            losses = self.train_step(batches)
+            self.step += 1
+            self._clock.tick()
+            scalars = self._scalars() if self._log_is_due() else None
+            self._call(lambda hook: hook.after_step(self, losses, scalars))  # noqa: B023
+            with self._clock.paused():
+                self._after_step()
+
+    def _batches(self) -> Iterator[Batch]:
+        start = self.step * self.settings.accumulate
+        loader = make_train_loader(
+            self.train_loader, seed=self.settings.seed, start=start, rank=rank(), world=world()
+        )
+        return iter(loader)
+
+    def train_step(self, batches: Iterator[Batch]) -> dict[str, Tensor]:
+        """One update of the weights from ``accumulate`` batches. Returns the losses, on the device."""
+        accumulate, device = self.settings.accumulate, self.device
+        self.model.train()
+        share_buffers(self.model)
+        factor = self.schedule.factor(self.step, self.total_steps, self.length.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        mean: dict[str, Tensor] = {}
+        paths: list[str] = []
+        for i in range(accumulate):
+            with self._clock.waiting():
+                batch = next(batches).to(device, non_blocking=True)
+            with gradient_exchange(self.net, self.model, last=i == accumulate - 1):
+                with autocast(self.settings.precision, device):
+                    losses: dict[str, Tensor] = self.net(batch)
+                total = torch.stack(list(losses.values())).sum() / accumulate
+                self.scaler.scale(total).backward()
+            for name, value in losses.items():
+                part = value.detach() / accumulate
+                mean[name] = mean[name] + part if name in mean else part
+            paths += [meta.path for meta in batch.metas]
+        self.watch.add(self.step + 1, mean, paths)
+        self.scaler.unscale_(self.optimizer)
+        if self.settings.clip_norm is not None or self._log_is_due(after=1):
+            self._grad_norm = gradient_norm(self.model.parameters(), self.settings.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema:
+            self.ema.update(self.model, self.step + 1)
+        return mean
+
+    def evaluate(self) -> EvalResult:
+        """Judge the model, with averaged weights if there are any, on ``val``.
+
+        Raises:
+            SetupError: the run has no ``val``.
+            Interrupted: a signal came.
+        """
+        if self.val_loader is None:
+            raise SetupError("there is nothing to evaluate: the config has no data.val")
+        share_buffers(self.model)
+        weights = self.ema.swapped(self.model) if self.ema else nullcontext()
+        with untouched_rng(self.device), weights:
+            return evaluate(
+                self.model,
+                self.val_loader,
+                self.metrics,
+                self.device,
+                precision=self.settings.precision,
+                step=self.step,
+                max_batches=self.eval_batches,
+                should_stop=lambda: world() == 1 and self.stop.received,
+            )
+
+    def save(self, *, best: bool = False) -> Path:
+        """Write a checkpoint; with ``best``, also as ``checkpoints/best``. Returns its folder.
+
+        Raises:
+            NonFiniteLossError: the weights are not worth keeping.
+            SetupError: it can't be written.
+        """
+        self.watch.check()
+        share_buffers(self.model)
+        checkpoint = capture(self)
+        path = from_main(lambda: self.store.save(checkpoint, best=best))
+        self._call(lambda hook: hook.after_save(self, path))
+        return path
+
+    def _after_step(self) -> None:
+        settings, length = self.settings, self.length
+        eval_due = self.val_loader is not None and length.due(settings.eval_every, self.step)
+        save_every = settings.save_every or settings.eval_every
+        save_due = length.due(save_every, self.step)
+        self.standing.pending = eval_due
+        stopping = self.stop.poll(self.step, due=eval_due or save_due)
+        best = eval_due and not stopping and self._evaluate()
+        if save_due or best or self.stop.poll(self.step, due=eval_due):
+            self.save(best=best)
+
+    def _evaluate(self) -> bool:
+        """Whether the run is better than ever; false too if the evaluation was interrupted."""
+        self.watch.check()
+        try:
+            result = self.evaluate()
+        except Interrupted:
+            return False
+        self.standing.pending = False
+        self.last_metrics = result.values
+        self._call(lambda hook: hook.after_eval(self, result))
+        return self._judge(result)
+
+    def _judge(self, result: EvalResult) -> bool:
+        if not result.values:
+            return False
+        name = self.settings.best or next(iter(result.values))
+        if name not in result.values:
+            raise SetupError(f"train.best is '{name}', but the metrics give {', '.join(result.values)}")
+        value, standing, early = result.values[name], self.standing, self.settings.early_stop
+        better = value > (standing.best if standing.best is not None else float("-inf"))
+        enough = standing.best is None or value > standing.best + (early.min_delta if early else 0.0)
+        standing.evals_since_best = 0 if better and enough else standing.evals_since_best + 1
+        if better:
+            standing.best = value
+        if early and standing.evals_since_best >= early.patience:
+            self.stop.early()
+        return better
+
+    def _log_is_due(self, *, after: int = 0) -> bool:
+        step = self.step + after
+        return step % self.settings.log_every == 0 or step in (1, self.total_steps)
+
+    def _scalars(self) -> dict[str, float]:
+        self.watch.check()
+        losses = self.watch.means()
+        scalars = {"loss": sum(losses.values()), **losses, "lr": self.optimizer.param_groups[0]["lr"]}
+        scalars["grad_norm"] = float(self._grad_norm)
+        scalars |= self._clock.read()
+        scalars["memory_mb"] = memory_mb(self.device)
+        return scalars
+
+    def _call(self, point: Callable[[Hook], None]) -> None:
+        for hook in self.hooks:
+            point(hook)
+
+
+def _be_deterministic() -> None:
+    # cuBLAS reads it when its first handle is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False

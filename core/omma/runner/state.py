@@ -1,0 +1,126 @@
+"""Everything that a run must remember, out of its objects and back into them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from omma.checkpoint.store import Checkpoint
+from omma.errors import SetupError, WeightsError
+from omma.parallel import gather, rank, world
+from omma.runner.rng import rng_state, seed_all, set_rng_state
+
+if TYPE_CHECKING:
+    from omma.runner.runner import Runner
+
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+@dataclass
+class Standing:
+    """How the evaluations of a run went so far."""
+
+    best: float | None = None
+    evals_since_best: int = 0
+    pending: bool = False
+    """An evaluation was due and the run was stopped before it."""
+
+
+def capture(run: Runner) -> Checkpoint:
+    """The whole state of ``run``. All processes call it; the result is complete on process 0.
+
+    Names are those of the plain model and tensors are whole in every mode, so that a checkpoint does not
+    depend on how many processes wrote it.
+    """
+    ema = {name: _whole(t) for name, t in run.ema.shadow.items()} if run.ema else None
+    state = {
+        "optimizer": get_optimizer_state_dict(run.model, run.optimizer, options=_WHOLE),
+        "scaler": run.scaler.state_dict(),
+        "rng": gather(rng_state(run.device)),
+        "world": world(),
+        "watch": run.watch.state(),
+        "standing": vars(run.standing).copy(),
+    }
+    return Checkpoint(
+        step=run.step,
+        samples=run.step * run.batch_size,
+        model=get_model_state_dict(run.model, options=_WHOLE),
+        ema=ema,
+        state=state,
+        config=run.config.to_yaml() if run.config else "",
+        classes=tuple(run.train_loader.dataset.info.classes),
+        metrics=run.last_metrics,
+    )
+
+
+def restore(run: Runner, checkpoint: Checkpoint) -> None:
+    """Put ``run`` where the run that wrote ``checkpoint`` stood.
+
+    Raises:
+        SetupError: the samples seen are no whole number of this run's steps.
+        WeightsError: the checkpoint is of another model or optimiser.
+    """
+    run.step, rest = divmod(checkpoint.samples, run.batch_size)
+    if rest:
+        raise SetupError(
+            f"the checkpoint has seen {checkpoint.samples} samples, which is no whole number of steps of "
+            f"{run.batch_size} samples (batch size x processes x accumulate); resume with a batch that divides it"
+        )
+    recipe = [
+        {key: group[key] for key in ("initial_lr", "weight_decay")} for group in run.optimizer.param_groups
+    ]
+    try:
+        set_model_state_dict(run.model, checkpoint.model, options=StateDictOptions(full_state_dict=True))
+        set_optimizer_state_dict(
+            run.model,
+            run.optimizer,
+            checkpoint.state["optimizer"],
+            options=StateDictOptions(full_state_dict=True),
+        )
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise WeightsError(f"the checkpoint does not fit this config: {error}") from error
+    for group, settings in zip(run.optimizer.param_groups, recipe):
+        group.update(settings)
+    if run.ema:
+        _restore_average(run.ema.shadow, checkpoint.ema if checkpoint.ema is not None else checkpoint.model)
+    run.scaler.load_state_dict(checkpoint.state["scaler"])
+    watch = checkpoint.state["watch"]
+    run.watch.restore(watch["sums"], watch["steps"], run.device)
+    run.standing = Standing(**checkpoint.state["standing"])
+    run.last_metrics = checkpoint.metrics
+
+
+def restore_generators(run: Runner, state: dict[str, Any] | None) -> None:
+    """Seed the generators for a new run, or put them back to where a checkpoint's ``state`` has them."""
+    if state is not None and state["world"] == world():
+        set_rng_state(state["rng"][rank()], run.device)
+    else:
+        # Another number of processes has no equal run to continue; it still must not repeat draws.
+        seed_all(run.settings.seed + rank() + (1_000_003 * run.step if state is not None else 0))
+
+
+@torch.no_grad()
+def _restore_average(shadow: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
+    if missing := sorted(set(shadow) - set(saved)):
+        raise WeightsError(f"the checkpoint's averaged weights lack {len(missing)} tensors: {missing[0]} ...")
+    for name, tensor in shadow.items():
+        if isinstance(tensor, DTensor):
+            whole = saved[name].to(tensor.device)
+            tensor.copy_(distribute_tensor(whole, tensor.device_mesh, tensor.placements))
+        else:
+            tensor.copy_(saved[name])
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu()
