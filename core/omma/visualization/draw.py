@@ -1,0 +1,152 @@
+"""Boxes, masks and titles on RGB images.
+
+Line widths and letters grow with the image, so that a picture looks the same whether it has 320 or 3,000
+pixels a side. Nothing is drawn in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from omma.visualization.palette import Color
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    tags: Sequence[str],
+    colors: Sequence[Color],
+    *,
+    dashed: bool = False,
+) -> np.ndarray:
+    """The image with a frame and a tag for each box.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) xyxy in pixels of the image, in falling order of importance: the first lies on top.
+        tags: N texts; an empty one is left out.
+        colors: N colours.
+        dashed: draw broken frames, for what is not counted.
+    """
+    out = np.ascontiguousarray(image).copy()
+    width = _line_width(out)
+    corners = np.round(boxes).astype(np.int64)
+    for (x1, y1, x2, y2), color in zip(corners[::-1].tolist(), reversed(colors)):
+        # A dark rim keeps a frame visible on a background of its own colour.
+        if dashed:
+            _dashes(out, (x1, y1, x2, y2), color, width)
+        else:
+            cv2.rectangle(out, (x1, y1), (x2, y2), _ink(color, rim=True), width + 2, cv2.LINE_AA)
+            cv2.rectangle(out, (x1, y1), (x2, y2), color, width, cv2.LINE_AA)
+    taken: list[tuple[int, int, int, int]] = []
+    for (x1, y1, _, y2), tag, color in zip(corners.tolist(), tags, colors):
+        if tag:
+            _tag(out, tag, (x1, y1, y2), color, taken)
+    return out
+
+
+def draw_masks(
+    image: np.ndarray, masks: np.ndarray, colors: Sequence[Color], *, opacity: float = 0.45
+) -> np.ndarray:
+    """The image with translucent masks and their outlines.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        masks: (N, H, W) bool, in falling order of importance: the first lies on top.
+        colors: N colours.
+        opacity: share of the colour inside a mask, in 0..1.
+    """
+    out = np.ascontiguousarray(image).copy()
+    for mask, color in zip(masks[::-1], reversed(colors)):
+        part = mask.astype(np.uint8)
+        x, y, w, h = cv2.boundingRect(part)
+        if not w:
+            continue
+        inside = part[y : y + h, x : x + w].astype(bool)
+        patch = out[y : y + h, x : x + w]
+        patch[inside] = np.round((1 - opacity) * patch[inside] + opacity * np.array(color))
+        contours, _ = cv2.findContours(
+            part[y : y + h, x : x + w], cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x, y)
+        )
+        cv2.drawContours(out, contours, -1, color, _line_width(out), cv2.LINE_AA)
+    return out
+
+
+def draw_title(image: np.ndarray, text: str) -> np.ndarray:
+    """The image under a dark strip with ``text`` in it, shortened to fit."""
+    scale, weight = _letters(image)
+    height = cv2.getTextSize("Ag", _FONT, scale, weight)[0][1]
+    while len(text) > 4 and cv2.getTextSize(text, _FONT, scale, weight)[0][0] > image.shape[1] - height:
+        text = text[:-4].rstrip() + "..."
+    strip = np.full((2 * height + 2, image.shape[1], 3), 28, dtype=np.uint8)
+    origin = (height // 2, height + height // 2)
+    cv2.putText(strip, text, origin, _FONT, scale, (240, 240, 240), weight, cv2.LINE_AA)
+    return np.concatenate([strip, image])
+
+
+def _line_width(image: np.ndarray) -> int:
+    return max(1, round(min(image.shape[:2]) / 320))
+
+
+def _letters(image: np.ndarray) -> tuple[float, int]:
+    """Scale and stroke of the font."""
+    scale = float(np.clip(min(image.shape[:2]) / 1100, 0.36, 3.0))
+    return scale, max(1, round(scale * 1.6))
+
+
+def _ink(color: Color, *, rim: bool = False) -> Color:
+    """Black or white, whichever is read on ``color``; dark for a rim unless the colour is dark itself."""
+    luminance = (0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]) / 255
+    if rim:
+        return (20, 20, 20) if luminance > 0.25 else (235, 235, 235)
+    return (0, 0, 0) if luminance > 0.55 else (255, 255, 255)
+
+
+def _tag(
+    image: np.ndarray,
+    text: str,
+    place: tuple[int, int, int],
+    color: Color,
+    taken: list[tuple[int, int, int, int]],
+) -> None:
+    """A filled label above the box, or where it neither leaves the image nor hides an earlier label."""
+    scale, weight = _letters(image)
+    (width, height), base = cv2.getTextSize(text, _FONT, scale, weight)
+    pad = max(2, height // 4)
+    wide, high = width + 2 * pad, height + base + pad
+    left, top, bottom = place
+    x = int(np.clip(left, 0, max(0, image.shape[1] - wide)))
+    limit = max(0, image.shape[0] - high)
+    options = [int(np.clip(y, 0, limit)) for y in (top - high, top, bottom - high, bottom)]
+    y = next(
+        (y for y in options if not any(_meet((x, y, x + wide, y + high), other) for other in taken)),
+        options[0],
+    )
+    taken.append((x, y, x + wide, y + high))
+    cv2.rectangle(image, (x, y), (x + wide, y + high), color, cv2.FILLED)
+    origin = (x + pad, y + height + pad // 2 + 1)
+    cv2.putText(image, text, origin, _FONT, scale, _ink(color), weight, cv2.LINE_AA)
+
+
+def _meet(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _dashes(image: np.ndarray, box: tuple[int, int, int, int], color: Color, width: int) -> None:
+    x1, y1, x2, y2 = box
+    corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]
+    for start, end in pairwise(corners):
+        length = float(np.hypot(end[0] - start[0], end[1] - start[1]))
+        stops = np.arange(0, max(length, 1), 6 * width)
+        for stop in stops:
+            ends = [
+                tuple(round(a + (b - a) * min(1.0, part / max(length, 1))) for a, b in zip(start, end))
+                for part in (stop, stop + 3 * width)
+            ]
+            cv2.line(image, ends[0], ends[1], color, width, cv2.LINE_AA)
