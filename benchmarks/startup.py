@@ -36,13 +36,18 @@ def process(*command: str) -> float:
 def main() -> None:
     """Print one row per claim."""
     imports = [
-        float(subprocess.run([sys.executable, "-c", TIMED_IMPORT], check=True, capture_output=True).stdout) for _ in range(7)
+        float(subprocess.run([sys.executable, "-c", TIMED_IMPORT], check=True, capture_output=True).stdout)
+        for _ in range(7)
     ]
     builds = [(process("-c", OMMA), process("-c", TORCHVISION)) for _ in range(7)]
     rows = [
         ("import omma", statistics.median(imports), "< 0.1"),
         ("omma --help", statistics.median(process("-m", "omma", "--help") for _ in range(7)), "< 0.3"),
-        (f"omma show {CONFIG}", statistics.median(process("-m", "omma", "show", CONFIG) for _ in range(7)), "< 0.5"),
+        (
+            f"omma show {CONFIG}",
+            statistics.median(process("-m", "omma", "show", CONFIG) for _ in range(7)),
+            "< 0.5",
+        ),
         ("build Faster R-CNN R50, Omma", statistics.median(ours for ours, _ in builds), ""),
         ("build Faster R-CNN R50, torchvision", statistics.median(theirs for _, theirs in builds), ""),
         ("  ratio of the medians of pairs", statistics.median(a / b for a, b in builds), "<= 1.15"),

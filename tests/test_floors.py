@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ["core/omma", "detection/omma_detection", "segmentation/omma_segmentation", "pose/omma_pose", "action/omma_action"]
+PACKAGES = [
+    "core/omma",
+    "detection/omma_detection",
+    "segmentation/omma_segmentation",
+    "pose/omma_pose",
+    "action/omma_action",
+]
 SOURCES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 
 
@@ -46,7 +52,9 @@ def test_no_source_runs_text_or_pickles():
                 name = ast.unparse(node.func)
                 assert name not in forbidden, f"{file}:{node.lineno} calls {name}"
                 shell = [k.value for k in node.keywords if k.arg == "shell"]
-                assert not any(getattr(value, "value", None) for value in shell), f"{file}:{node.lineno} uses a shell"
+                assert not any(getattr(value, "value", None) for value in shell), (
+                    f"{file}:{node.lineno} uses a shell"
+                )
                 safe = [k.value for k in node.keywords if k.arg == "weights_only"]
                 if name == "torch.load":
                     assert safe, f"{file}:{node.lineno} loads without weights_only"
