@@ -32,7 +32,7 @@ class Data:
     """The data sets of a run and the names of their classes."""
 
     classes: tuple[str, ...] | str | None = None
-    """Class names in label order, the name of a known list ('coco', 'voc'), or null: the annotation file's own."""
+    """Class names in label order, a known list's name ('coco', 'voc'), or null: the annotation file's own."""
     num_classes: int
     """Number of classes, for heads to refer to as ${data.num_classes}."""
     root: str | None = None

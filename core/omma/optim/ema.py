@@ -56,7 +56,7 @@ class EMA:
                 values.append(value)
             else:
                 average.copy_(value)
-        torch._foreach_lerp_(averages, values, 1 - self.decay_at(step))
+        torch._foreach_lerp_(averages, values, 1 - self.decay_at(step))  # pyright: ignore[reportPrivateImportUsage]
 
     @contextlib.contextmanager
     def swapped(self, model: nn.Module) -> Iterator[None]:

@@ -26,7 +26,7 @@ class ParamRule:
     """Multipliers for the parameters that match; the multipliers of several matching rules multiply."""
 
     match: str | None = None
-    """Glob over the whole parameter name (``backbone.*``), or a part of it if it has no ``*``, ``?``, ``[``."""
+    """Glob over the whole parameter name (``backbone.*``); without ``*``, ``?``, ``[``, a part of it."""
     kind: Literal["norm", "bias"] | None = None
     """``norm``: weight and bias of normalisation layers; ``bias``: biases of all other layers."""
     lr: float = 1.0

@@ -67,7 +67,7 @@ class Schedule(ABC):
         """The factor without the warm-up."""
 
     def decay_progress(self, step: int, total_steps: int, steps_per_epoch: float, flat: float) -> float:
-        """0 up to the end of the warm-up and of the first ``flat`` of the run, then linear to 1 at its end."""
+        """0 until the warm-up and the first ``flat`` of the run are over, then linear to 1 at its end."""
         begin = max(self.warmup.length(steps_per_epoch) if self.warmup else 0, round(flat * total_steps))
         return min(max(step - begin, 0) / max(total_steps - begin, 1), 1.0)
 

@@ -31,7 +31,7 @@ def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if local >= count:
         raise SetupError(
-            f"device 'cuda' is asked for by local process {local}, but this machine shows PyTorch {count} of them; "
+            f"device 'cuda' is asked for by local process {local}, but PyTorch sees {count} here; "
             "set train.device=auto or cpu, or start fewer processes"
         )
     return torch.device("cuda", local)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ def capture(run: Runner) -> Checkpoint:
     return Checkpoint(
         step=run.step,
         samples=run.step * run.batch_size,
-        model=get_model_state_dict(run.model, options=_WHOLE),
+        model=cast(dict[str, Tensor], get_model_state_dict(run.model, options=_WHOLE)),
         ema=ema,
         state=state,
         config=run.config.to_yaml() if run.config else "",
@@ -75,13 +75,13 @@ def restore(run: Runner, checkpoint: Checkpoint) -> None:
     if rest:
         raise SetupError(
             f"the checkpoint has seen {checkpoint.samples} samples, which is no whole number of steps of "
-            f"{run.batch_size} samples (batch size x processes x accumulate); resume with a batch that divides it"
+            f"{run.batch_size} samples (batch size x processes x accumulate); resume with one that divides it"
         )
-    recipe = [
-        {key: group[key] for key in ("initial_lr", "weight_decay")} for group in run.optimizer.param_groups
-    ]
+    groups = run.optimizer.param_groups
+    recipe = [{key: group[key] for key in ("initial_lr", "weight_decay")} for group in groups]
     try:
-        set_model_state_dict(run.model, checkpoint.model, options=StateDictOptions(full_state_dict=True))
+        weights = cast(dict[str, Any], checkpoint.model)
+        set_model_state_dict(run.model, weights, options=StateDictOptions(full_state_dict=True))
         set_optimizer_state_dict(
             run.model,
             run.optimizer,
@@ -90,7 +90,7 @@ def restore(run: Runner, checkpoint: Checkpoint) -> None:
         )
     except (RuntimeError, KeyError, ValueError) as error:
         raise WeightsError(f"the checkpoint does not fit this config: {error}") from error
-    for group, settings in zip(run.optimizer.param_groups, recipe):
+    for group, settings in zip(groups, recipe):
         group.update(settings)
     if run.ema:
         _restore_average(run.ema.shadow, checkpoint.ema if checkpoint.ema is not None else checkpoint.model)
