@@ -33,6 +33,10 @@ _CALLED = re.compile(r"^register\((?:\w+\.)*(\w+)\)", re.MULTILINE)
 class RegistryError(OmmaError):
     """A name that is registered twice, or not at all."""
 
+    def __init__(self, text: str, hint: str = "") -> None:
+        self.text, self.hint = text, hint
+        super().__init__(f"{text}; {hint}" if hint else text)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -71,7 +75,7 @@ def lookup(name: str) -> Callable[..., Any]:
     if name not in _table:
         near = difflib.get_close_matches(name, names(), 3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "is its package installed?"
-        raise RegistryError(f"nothing is registered as '{name}'; {hint}")
+        raise RegistryError(f"nothing is registered as '{name}'", hint)
     return _table[name]
 
 
@@ -102,7 +106,7 @@ def places() -> dict[str, Place]:
 def _scan(root: Path, package: str) -> list[tuple[Place, str]]:
     out = []
     for file in sorted(root.rglob("*.py")):
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8", errors="replace")
         if "register" not in text:
             continue
         parts = file.relative_to(root).with_suffix("").parts

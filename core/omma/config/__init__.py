@@ -4,7 +4,8 @@ from omma.config.check import check
 from omma.config.compose import Config
 from omma.config.locate import config_root, find_config, list_configs
 from omma.config.plan import Plan
-from omma.config.source import ConfigError, Mark, Problem, dotted
+from omma.config.source import ConfigError, Mark, Problem, dotted, mark_of
+from omma.config.write import in_line, to_yaml, yaml_lines
 
 __all__ = [
     "Config",
@@ -16,5 +17,9 @@ __all__ = [
     "config_root",
     "dotted",
     "find_config",
+    "in_line",
     "list_configs",
+    "mark_of",
+    "to_yaml",
+    "yaml_lines",
 ]

@@ -1,111 +1,190 @@
-"""Inheritance, command-line overrides and ``${}`` references over plain values."""
+"""Inheritance: the files of a config laid on top of each other, then overrides, then references."""
 
 from __future__ import annotations
 
 import copy
 import difflib
-import re
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from omma.config.locate import find_config
-from omma.config.source import ConfigError, ConfigPath, Mark, Problem, Source, read_file, scalar
-
-_REFERENCE = re.compile(r"\$\{([^}]*)\}")
-Marks = dict[ConfigPath, Mark]
+from omma.config.locate import find_config, list_configs
+from omma.config.overrides import apply_override, forget
+from omma.config.references import resolve
+from omma.config.source import (
+    BROKEN,
+    MAX_DEPTH,
+    ConfigError,
+    ConfigPath,
+    Mark,
+    Marks,
+    Problem,
+    Source,
+    read_file,
+    read_mapping,
+)
+from omma.config.write import to_yaml
 
 
 class Config:
-    """A composed config: plain ``data`` and, for each path in it, where it was written."""
+    """A composed config: plain ``data`` and, for each path in it, where it was written.
 
-    def __init__(self, name: str, data: dict[str, Any], marks: Marks) -> None:
+    Attributes:
+        name: stem of the file's name.
+        data: dictionaries, lists and plain values, with bases, overrides and references worked in.
+        marks: path -> origin. A path without one has the origin of the value around it.
+        problems: what is wrong, if it was to be kept for ``check``; otherwise empty.
+    """
+
+    def __init__(
+        self, name: str, data: dict[str, Any], marks: Marks, problems: Sequence[Problem] = ()
+    ) -> None:
         self.name = name
         self.data = data
         self.marks = marks
+        self.problems = list(problems)
 
     @classmethod
-    def load(cls, name: str | Path, overrides: Sequence[str] = ()) -> Config:
+    def load(cls, name: str | Path, overrides: Sequence[str] = (), *, keep_problems: bool = False) -> Config:
         """Compose the config of this name or path, with ``a.b=value`` overrides on top.
 
+        Args:
+            name: a bare name, or a path with or without ``.yaml``.
+            overrides: set in this order, after the files.
+            keep_problems: leave what is wrong with single values in ``problems``, so that ``check`` can
+                report it together with what it finds itself.
+
         Raises:
-            ConfigError: all that is wrong with its files, overrides and references.
+            ConfigError: all that is wrong with the files, overrides and references.
         """
         file = find_config(name)
-        data, marks = _with_bases(file, ())
-        return cls(file.stem, *_finish(data, marks, overrides))
+        layers = _Layers()
+        layers.add(file, ())
+        if layers.unreadable:
+            raise ConfigError([*layers.unreadable, *layers.problems])
+        config = _finish(file.stem, layers.data, layers.marks, overrides, layers.problems)
+        if config.problems and not keep_problems:
+            raise ConfigError(config.problems)
+        return config
 
     @classmethod
     def from_text(cls, text: str, *, file: str, overrides: Sequence[str] = ()) -> Config:
-        """A config that was composed before, e.g. the text kept in a checkpoint.
+        """A config that was composed before, e.g. the text kept in a checkpoint; ``file`` is its origin.
 
         Raises:
-            ConfigError: as ``load``; ``base`` is not resolved here.
+            ConfigError: as ``load``. ``base`` is refused: a stranger's text reads no file of ours.
         """
-        source = Source()
-        data = source.read(text, file)
-        if not isinstance(data, dict):
-            raise ConfigError([Problem((), Mark(file), "expected a mapping of keys")])
-        return cls(Path(file).stem, *_finish(data, source.marks, overrides))
+        source = Source(file)
+        data = read_mapping(source, text)
+        if "base" in data or "base!" in data:
+            mark = source.marks.get(("base",))
+            raise ConfigError(
+                [Problem(("base",), mark, "a stored config is composed already and has no base")]
+            )
+        config = _finish(Path(file).stem, data, source.marks, overrides, source.problems)
+        if config.problems:
+            raise ConfigError(config.problems)
+        return config
 
     def get(self, path: str, default: Any = None) -> Any:
-        """The value at ``a.b.c``, or ``default`` where there is none."""
+        """The value at ``a.b.0.c``, or ``default`` where there is none."""
         node: Any = self.data
-        for part in path.split("."):
+        for step in path.split("."):
             try:
-                node = node[int(part)] if isinstance(node, list) else node[part]
+                node = node[int(step)] if isinstance(node, list) else node[step]
             except (KeyError, IndexError, TypeError, ValueError):
                 return default
         return node
 
     def to_yaml(self) -> str:
         """The composed config as YAML; reading it again gives the same data."""
-        return yaml.dump(self.data, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+        return to_yaml(self.data)
 
 
-def _finish(data: dict[str, Any], marks: Marks, overrides: Sequence[str]) -> tuple[dict[str, Any], Marks]:
-    problems: list[Problem] = []
+def _finish(
+    name: str, data: dict[str, Any], marks: Marks, overrides: Sequence[str], problems: Sequence[Problem]
+) -> Config:
+    problems = list(problems)
     for text in overrides:
         try:
-            _override(data, marks, text)
+            problems += apply_override(data, marks, text)
         except ConfigError as error:
             problems += error.problems
-    resolved = _resolve(data, marks, problems)
-    if problems:
-        raise ConfigError(problems)
-    return resolved, marks
+    data, missed = resolve(data, marks)
+    return Config(name, data, marks, [*problems, *missed])
 
 
-def _with_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Marks]:
-    own, own_marks = read_file(file)
-    data: dict[str, Any] = {}
-    marks: Marks = {}
-    bases = own.pop("base", [])
-    resolved = file.resolve()
-    for i, base in enumerate([bases] if isinstance(bases, str) else bases):
-        near = own_marks.get(("base", i)) or own_marks.get(("base",))
-        target = _find_base(base, file, near)
-        if target.resolve() in (*chain, resolved):
-            names = " -> ".join(path.name for path in (*chain, resolved, target))
-            raise ConfigError([Problem(("base",), near, f"inherits from itself: {names}")])
-        _merge(data, marks, *_with_bases(target, (*chain, resolved)))
-    _merge(data, marks, own, {p: m for p, m in own_marks.items() if p[:1] != ("base",)})
-    return data, marks
+class _Layers:
+    """Files laid on top of each other: the bases of a file lie below it, in the order they are listed.
 
+    Each file counts once, at its first place: where two bases share a third, neither undoes what the other
+    changed in it.
+    """
 
-def _find_base(base: Any, file: Path, mark: Mark | None) -> Path:
-    if not isinstance(base, str):
-        raise ConfigError([Problem(("base",), mark, f"expected the path of a config, got {base!r}")])
-    target = file.parent / base
-    if target.is_file():
-        return target
-    try:
-        return find_config(base)
-    except ConfigError as error:
-        hint = f"looked for {target.resolve()}; {error.problems[0].hint}"
-        raise ConfigError([Problem(("base",), mark, f"no such config: {base}", hint)]) from None
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+        self.marks: Marks = {}
+        self.problems: list[Problem] = []
+        self.unreadable: list[Problem] = []
+        self.done: set[Path] = set()
+
+    def add(self, file: Path, chain: tuple[Path, ...]) -> None:
+        """Lay ``file`` on top, its bases first; ``chain`` are the files whose bases led here."""
+        file = Path(os.path.normpath(file))
+        real = file.resolve()
+        if real in self.done:
+            return
+        try:
+            own, source = read_file(file)
+        except ConfigError as error:
+            self.unreadable += error.problems
+            return
+        self.problems += source.problems
+        bases = own.pop("base", [])
+        for i, base in enumerate(bases if isinstance(bases, list) else [bases]):
+            mark = source.marks.get(("base", i)) or source.marks.get(("base",))
+            if target := self.find(base, file, mark):
+                self.follow(target, (*chain, real), mark)
+        marks = {path: mark for path, mark in source.marks.items() if path[:1] != ("base",)}
+        _merge(self.data, self.marks, own, marks)
+        self.done.add(real)
+
+    def follow(self, target: Path, chain: tuple[Path, ...], mark: Mark | None) -> None:
+        """Go down to a base, unless the way is a circle."""
+        if target.resolve() in chain:
+            names = " -> ".join(path.name for path in (*chain[chain.index(target.resolve()) :], target))
+            self.unreadable.append(Problem(("base",), mark, f"inherits from itself: {names}"))
+        elif len(chain) > MAX_DEPTH:
+            self.unreadable.append(
+                Problem(("base",), mark, f"more than {MAX_DEPTH} files inherit from one another")
+            )
+        else:
+            self.add(target, chain)
+
+    def find(self, base: Any, file: Path, mark: Mark | None) -> Path | None:
+        """The file that ``base`` names: a path from the folder of ``file``, or a bare config name."""
+        if not isinstance(base, str):
+            if base is not BROKEN:
+                text = f"expected the path of a config, got {base!r:.60}"
+                self.unreadable.append(Problem(("base",), mark, text))
+            return None
+        try:
+            target = file.parent / base
+            if target.is_file():
+                return target
+        except (OSError, ValueError):
+            self.unreadable.append(Problem(("base",), mark, f"no file can have the name {base!r:.60}"))
+            return None
+        known = list_configs()
+        if base in known:
+            return known[base]
+        hint = f"looked for {os.path.normpath(target)}"
+        siblings = [path.name for path in target.parent.glob("*.yaml")] if target.parent.is_dir() else []
+        if near := difflib.get_close_matches(target.name, [*siblings, *known], 1):
+            hint = f"did you mean '{near[0]}'? {hint}"
+        self.unreadable.append(Problem(("base",), mark, f"no such config: {base}", hint))
+        return None
 
 
 def _merge(
@@ -123,11 +202,10 @@ def _merge(
     """
     for written, value in new.items():
         key = written.removesuffix("!")
-        path, written_path, old = (*at, key), (*source, written), into.get(key)
-        merges = isinstance(value, dict) and isinstance(old, dict) and written == key
-        if not merges or value.get("type", old.get("type")) != old.get("type"):
-            for stale in [p for p in marks if p[: len(path)] == path]:
-                del marks[stale]
+        path, written_path = (*at, key), (*source, written)
+        if written != key or not _continues(into.get(key), value):
+            if key in into:
+                forget(marks, path)
             into[key] = {} if isinstance(value, dict) else copy.deepcopy(value)
             if isinstance(value, list):
                 depth = len(written_path)
@@ -140,102 +218,8 @@ def _merge(
             marks[path] = mark
 
 
-def _override(data: dict[str, Any], marks: Marks, text: str) -> None:
-    key, sep, value = text.partition("=")
-    mark = Mark(f"command line '{text}'")
-    if not sep or not all(key.split(".")):
-        raise ConfigError([Problem((), mark, "an override is written key.path=value")])
-    parts: list[str | int] = [int(p) if p.isdigit() else p for p in key.split(".")]
-    node: Any = data
-    for i, part in enumerate(parts):
-        if isinstance(node, list) and not (isinstance(part, int) and part < len(node)):
-            raise ConfigError(
-                [
-                    Problem(
-                        tuple(parts[: i + 1]), mark, f"the list has {len(node)} entries: 0..{len(node) - 1}"
-                    )
-                ]
-            )
-        if isinstance(node, dict):
-            parts[i] = part = str(part)
-        elif not isinstance(node, list):
-            raise ConfigError([Problem(tuple(parts[:i]), mark, f"is {node!r}, which holds no '{part}'")])
-        if i < len(parts) - 1:
-            if isinstance(node, dict) and not isinstance(node.get(part), dict | list):
-                node[part] = {}
-                marks[tuple(parts[: i + 1])] = mark
-            node = node[part]
-    source = Source()
-    path = tuple(parts)
-    new = source.read(value, f"command line '{text}'", path, line=0) if value else None
-    for stale in [p for p in marks if p[: len(path)] == path]:
-        del marks[stale]
-    node[parts[-1]] = new
-    marks.update(dict.fromkeys(source.marks, mark))
-    marks[path] = mark
-
-
-class _Resolver:
-    """Replaces ``${a.b}`` by the value at that path, collecting what points at nothing."""
-
-    def __init__(self, data: dict[str, Any], marks: Marks, problems: list[Problem]) -> None:
-        self.data, self.marks, self.problems = data, marks, problems
-
-    def walk(self, node: Any, path: ConfigPath, seen: tuple[str, ...] = ()) -> Any:
-        if isinstance(node, dict):
-            return {key: self.walk(value, (*path, key), seen) for key, value in node.items()}
-        if isinstance(node, list):
-            return [self.walk(value, (*path, i), seen) for i, value in enumerate(node)]
-        if not isinstance(node, str) or "${" not in node:
-            return node
-        if whole := _REFERENCE.fullmatch(node):
-            return self.look(whole[1], path, seen)
-        return _REFERENCE.sub(lambda match: str(self.look(match[1], path, seen)), node)
-
-    def look(self, reference: str, path: ConfigPath, seen: tuple[str, ...]) -> Any:
-        mark = self.marks.get(path)
-        if reference in seen:
-            chain = " -> ".join((*seen, reference))
-            self.problems.append(Problem(path, mark, f"the reference goes in a circle: {chain}"))
-            return None
-        node: Any = self.data
-        parts = reference.split(".")
-        for i, part in enumerate(parts):
-            try:
-                node = node[int(part)] if isinstance(node, list) else node[part]
-            except (KeyError, IndexError, TypeError, ValueError):
-                holder = ".".join(parts[:i]) or "the top level"
-                keys = [str(key) for key in node] if isinstance(node, dict) else []
-                near = difflib.get_close_matches(part, keys, 1)
-                hint = f"did you mean '{near[0]}'? " if near else ""
-                hint += f"{holder} has: {', '.join(keys)}" if keys else f"{holder} holds no keys"
-                self.problems.append(Problem(path, mark, f"${{{reference}}} points at nothing", hint))
-                return None
-        return self.walk(node, tuple(parts), (*seen, reference))
-
-
-def _resolve(data: dict[str, Any], marks: Marks, problems: list[Problem]) -> dict[str, Any]:
-    return _Resolver(data, marks, problems).walk(data, ())
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes whatever our reader would take for something else than text."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    style = "'" if scalar(value) != value or "${" in value else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-def _float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
-    text = (
-        ".nan" if value != value else {float("inf"): ".inf", float("-inf"): "-.inf"}.get(value, repr(value))
-    )
-    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
-
-
-_Dumper.add_representer(str, _text)
-_Dumper.add_representer(float, _float)
+def _continues(old: Any, new: Any) -> bool:
+    """Whether ``new`` goes on describing what ``old`` describes."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return False
+    return new.get("type", old.get("type")) == old.get("type")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from omma.config.source import ConfigError, ConfigPath, Problem, dotted
+from omma.config.source import ConfigError, ConfigPath, Problem, dotted, mark_of
 from omma.registry import source_of
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ class Plan:
     config: Config
 
     def __getitem__(self, key: str | int) -> Plan:
-        inner = self.value.arguments if isinstance(self.value, Part) else self.value
+        inner: Any = self.value.arguments if isinstance(self.value, Part) else self.value
         return Plan(inner[key], self.config)
 
     def __contains__(self, key: str) -> bool:
+        """Whether the config gives ``key``, and not as null."""
         inner = self.value.arguments if isinstance(self.value, Part) else self.value
         return isinstance(inner, dict) and inner.get(key) is not None
 
@@ -55,7 +56,7 @@ class Plan:
         arguments = {key: self._make(item) for key, item in value.arguments.items()}
         try:
             return value.target(**arguments)
-        except ValueError as error:
-            mark = self.config.marks.get(value.path)
+        except (ValueError, TypeError) as error:
+            mark = mark_of(self.config.marks, value.path)
             text = f"{getattr(value.target, '__name__', dotted(value.path))} refuses its arguments: {error}"
             raise ConfigError([Problem(value.path, mark, text, source_of(value.target))]) from error
