@@ -27,3 +27,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data sets at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shapes_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small shapes world: 24 training and 8 validation images of 160 pixels, 8 and 2 clips.
+
+    Each process of a parallel session makes its own, so that none waits for or sees half of another's.
+    """
+    from omma.data.shapes import make_shapes
+
+    out = tmp_path_factory.mktemp("shapes_world")
+    make_shapes(out, train=24, val=8, size=160, clips=8)
+    return out
