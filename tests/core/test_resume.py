@@ -1,0 +1,146 @@
+"""A run that was stopped and resumed equals the straight run, bit for bit."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from omma.checkpoint.store import read_checkpoint
+from omma.errors import SetupError, WeightsError
+from omma.hooks import Hook
+from omma.optim import Adam, AdamW, EMASettings
+
+LENGTH = 13
+
+
+class Remember(Hook):
+    """Keeps what was logged and judged."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.judged: list[tuple[int, dict[str, float]]] = []
+        self.stop_at = stop_at
+
+    def after_step(self, run, losses, scalars) -> None:
+        if scalars is not None:
+            kept = {k: v for k, v in scalars.items() if k not in ("time", "data_time", "memory_mb")}
+            self.logged.append((run.step, kept))
+        if run.step == self.stop_at:
+            raise SystemExit
+
+    def after_eval(self, run, result) -> None:
+        self.judged.append((run.step, result.values))
+
+
+def outcome(out: Path) -> dict[str, Any]:
+    checkpoint = read_checkpoint(out / "checkpoints" / f"step_{LENGTH:06d}")
+    return {"model": checkpoint.model, "ema": checkpoint.ema, "state": checkpoint.state}
+
+
+def differences(a: Any, b: Any, path: str = "") -> list[str]:
+    """Paths of the leaves that differ in any bit."""
+    if isinstance(a, torch.Tensor):
+        return [] if a.dtype == b.dtype and torch.equal(a, b) else [path]
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        return [d for key in a for d in differences(a[key], b[key], f"{path}/{key}")]
+    if isinstance(a, list | tuple):
+        assert len(a) == len(b), path
+        return [d for i, (x, y) in enumerate(zip(a, b)) for d in differences(x, y, f"{path}/{i}")]
+    return [] if a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b)) else [path]
+
+
+MATRIX = {
+    "plain": {},
+    "two workers": {"workers": 2},
+    "average": {"ema": EMASettings(decay=0.9, warmup=3)},
+    "accumulation, average, clipping, two workers": {
+        "accumulate": 2,
+        "workers": 2,
+        "ema": EMASettings(decay=0.9),
+        "clip_norm": 0.5,
+    },
+    "adamw bf16": {"recipe": AdamW(lr=0.01), "precision": "bf16"},
+    "adam fp16": {"recipe": Adam(lr=0.01), "precision": "fp16"},
+    "uneven accumulation": {"accumulate": 3},
+}
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_interrupted_and_resumed_equals_straight(name, new_run, tmp_path):
+    words = MATRIX[name] | {"steps": LENGTH, "save_every": 4, "eval_every": 5, "keep": 9}
+    straight, first, second = Remember(), Remember(stop_at=10), Remember()
+    new_run(tmp_path / "a", hooks=(straight,), **words).train()
+
+    with pytest.raises(
+        SystemExit
+    ):  # after step 10, behind the checkpoint of step 8, in the middle of an epoch
+        new_run(tmp_path / "b", hooks=(first,), **words).train()
+    torch.manual_seed(987)
+    again = new_run(tmp_path / "b", hooks=(second,), **words)
+    path = again.resume()
+    assert path is not None
+    assert path.name == "step_000008"
+    again.train()
+
+    assert differences(outcome(tmp_path / "a"), outcome(tmp_path / "b")) == []
+    assert second.logged == [entry for entry in straight.logged if entry[0] > 8]
+    assert second.judged == [entry for entry in straight.judged if entry[0] > 8]
+
+
+@pytest.mark.parametrize("step", range(1, LENGTH))
+def test_any_step_is_good_for_stopping(step, new_run, tmp_path):
+    words = {"steps": LENGTH, "ema": EMASettings(decay=0.9), "save_every": 1, "eval_every": 5, "keep": 99}
+    new_run(tmp_path / "a", **words).train()
+    again = new_run(tmp_path / "b", **words)
+    again.resume(tmp_path / "a" / "checkpoints" / f"step_{step:06d}")
+    again.train()
+    assert differences(outcome(tmp_path / "a"), outcome(tmp_path / "b")) == []
+
+
+def test_workers_do_not_change_the_numbers(new_run, tmp_path):
+    for workers in (0, 2):
+        new_run(tmp_path / str(workers), steps=LENGTH, workers=workers).train()
+    assert differences(outcome(tmp_path / "0"), outcome(tmp_path / "2")) == []
+
+
+def test_evaluating_more_often_does_not_change_the_weights(new_run, tmp_path):
+    for every in (1, 13):
+        new_run(tmp_path / str(every), steps=LENGTH, eval_every=every).train()
+    a, b = (outcome(tmp_path / str(every))["model"] for every in (1, 13))
+    assert differences(a, b) == []
+
+
+def test_a_fresh_seed_changes_the_weights(new_run, tmp_path):
+    for seed in (0, 1):
+        new_run(tmp_path / str(seed), steps=LENGTH, seed=seed).train()
+    assert differences(outcome(tmp_path / "0")["model"], outcome(tmp_path / "1")["model"])
+
+
+def test_resume_without_a_checkpoint_says_so(new_run, tmp_path):
+    assert new_run(tmp_path, steps=3).resume() is None
+
+
+def test_another_batch_size_goes_on_from_the_samples_seen(new_run, tmp_path):
+    new_run(tmp_path, steps=6).train()
+    wider = new_run(tmp_path, steps=6, batch=8)
+    wider.resume()
+    assert wider.step == 3
+
+
+def test_a_batch_size_that_does_not_divide_the_samples_is_refused(new_run, tmp_path):
+    new_run(tmp_path, steps=4).train()
+    with pytest.raises(SetupError, match="16 samples, which is no whole number of steps of 3 samples"):
+        new_run(tmp_path, steps=6, batch=3).resume()
+
+
+def test_a_checkpoint_of_another_model_is_refused(new_run, tmp_path):
+    new_run(tmp_path, steps=2).train()
+    other = new_run(tmp_path, steps=2)
+    other.model.head = torch.nn.Linear(5, 1)
+    with pytest.raises(WeightsError, match="does not fit this config"):
+        other.resume()
