@@ -36,7 +36,6 @@ def draw_prediction(image: np.ndarray, prediction: Prediction, info: DataInfo) -
 def draw_sample(sample: Sample, info: DataInfo) -> np.ndarray:
     """The sample's image, (H, W, 3) uint8 RGB, with its annotations; ignored boxes are grey and dashed."""
     out = np.ascontiguousarray(sample["image"].permute(1, 2, 0).cpu().numpy())
-    height, width = out.shape[:2]
     if "ignored_boxes" in sample:
         ignored = sample["ignored_boxes"].float().cpu().numpy()
         out = draw_boxes(out, ignored, ["ignored"] * len(ignored), [_IGNORED] * len(ignored), dashed=True)
@@ -46,7 +45,7 @@ def draw_sample(sample: Sample, info: DataInfo) -> np.ndarray:
     colors = [class_color(label) for label in labels]
     if "masks" in sample:
         masks = sample["masks"]
-        dense: Tensor = masks.rasterize(height, width) if isinstance(masks, Polygons) else masks
+        dense: Tensor = masks.rasterise() if isinstance(masks, Polygons) else masks
         out = draw_masks(out, dense.cpu().numpy().astype(bool), colors)
     # Small objects are drawn last, so that none is hidden by a larger one.
     boxes = sample["boxes"].as_subclass(Tensor).float()

@@ -154,13 +154,15 @@ def check_classes(data: Data) -> None:
 
 def all_hooks(configured: dict[str, Hook | None]) -> list[Hook]:
     """The hooks that every run has, changed (or with null taken away) and added to by the config's."""
-    from omma.hooks import Environment, JsonLog, Progress, TensorBoard
+    from omma.hooks import Environment, EvaluationArtifacts, JsonLog, Progress, TensorBoard
 
     hooks: dict[str, Any] = {
         "environment": Environment(),
         "progress": Progress(),
         "log": JsonLog(),
         "tensorboard": TensorBoard(),
+        # Last: its report reads what the others wrote.
+        "evaluation": EvaluationArtifacts(),
     }
     hooks |= configured
     return [hook for hook in hooks.values() if hook is not None]
@@ -184,8 +186,12 @@ def overfitted(train: Any, val: Any, count: int) -> tuple[Any, Any]:
     if val is not None and hasattr(dataset, "transforms") and hasattr(val.dataset, "transforms"):
         dataset = copy.copy(dataset)
         dataset.transforms = val.dataset.transforms
-    few = Subset(dataset=dataset, indices=tuple(range(min(count, len(dataset)))))
-    return replace(train, dataset=few, sampler=None), replace(val or train, dataset=few, sampler=None)
+    few = Subset(dataset=dataset, first=count)
+    size = min(train.batch_size, len(few))
+    return (
+        replace(train, dataset=few, sampler=None, batch_size=size),
+        replace(val or train, dataset=few, sampler=None),
+    )
 
 
 def _run_folder(args: argparse.Namespace) -> Path:

@@ -7,25 +7,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from omma.errors import DataError, SetupError
+from omma.data.images import read_image
+from omma.errors import SetupError
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
-    """The image at ``path`` as (H, W, 3) uint8 RGB; grey, 16-bit and transparent ones are converted.
-
-    The orientation written by cameras (EXIF) is applied.
+    """The image in a file as (H, W, 3) uint8 RGB, its pixels as they are stored.
 
     Raises:
-        DataError: there is no such file, or it is no image that can be decoded.
+        DataError: as ``omma.data.images.read_image``.
     """
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror}") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise DataError(f"{path}: is no image that can be decoded ({data.size} bytes); is it damaged?")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return read_image(path).permute(1, 2, 0).numpy()
 
 
 def write_rgb(path: str | Path, image: np.ndarray, *, quality: int = 90) -> None:

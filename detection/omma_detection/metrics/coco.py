@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 from omma.metrics import Curves, Metric, MetricReport, Table
 from omma.registry import register
@@ -49,6 +50,12 @@ class CocoMetric(Metric):
         self.max_detections = max_detections
         self.backend: Backend = backend
         self.score_threshold = score_threshold
+        self._found: dict[Kind, Evaluation] = {}
+
+    def update(self, predictions: Sequence[Prediction], targets: Sequence[Target]) -> None:
+        """Add a batch; what was computed before no longer holds."""
+        self._found = {}
+        super().update(predictions, targets)
 
     def record(self, prediction: Prediction, target: Target) -> Record:
         """Boxes, scores, labels and, where masks are judged, their encodings.
@@ -68,16 +75,17 @@ class CocoMetric(Metric):
         check_labels(self.records, self.info.classes)
         if reason := complaint(self.records, self.info.classes):
             warnings.warn(reason, stacklevel=2)
+        self._found = {kind: self._evaluate(kind) for kind in self.kinds}
         values: dict[str, float] = {}
-        for kind in self.kinds:
-            values |= self._numbers(kind, self._evaluate(kind))
+        for kind, result in self._found.items():
+            values |= self._numbers(kind, result)
         return values
 
     def report(self) -> MetricReport:
         """Per-class table and precision-recall curves of each kind, confusion matrix and worst images."""
         report = MetricReport()
         for kind in self.kinds:
-            result = self._evaluate(kind)
+            result = self._found.get(kind) or self._evaluate(kind)
             report.tables.append(self._class_table(kind, result))
             report.curves.append(self._curves(kind, result))
         report.matrices.append(confusion(self.records, self.info.classes, self.score_threshold))

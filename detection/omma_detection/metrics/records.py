@@ -65,10 +65,10 @@ def make_record(
         width=target["width"],
         boxes=boxes,
         scores=scores[order],
-        labels=_array(prediction["labels"])[order],
+        labels=_array(prediction["labels"])[order].astype(np.int64),
         true_boxes=boxes_true,
-        true_labels=_array(target["labels"]),
-        crowd=_array(target["crowd"]) if "crowd" in target else np.zeros(count, dtype=bool),
+        true_labels=_array(target["labels"]).astype(np.int64),
+        crowd=_array(target["crowd"]).astype(bool) if "crowd" in target else np.zeros(count, dtype=bool),
         area=_array(target["area"]) if "area" in target else sides.prod(axis=1),
     )
     if masks:

@@ -1,0 +1,214 @@
+"""A model with its transforms, ready for images as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torchvision import tv_tensors
+
+from omma.config import Config, Plan, check
+from omma.data.collate import collate
+from omma.data.transforms import AnyTransform, Compose
+from omma.errors import SetupError, WeightsError
+from omma.experiment import Experiment
+from omma.inference.sources import Frame, FrameSource, Source, open_source
+from omma.inference.weights import stored_classes
+from omma.model import Model
+from omma.parallel import pick_device
+from omma.structures import DataInfo, Meta, Prediction, Sample
+from omma.structures.select import above
+from omma.task import Task, find_task
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a model says about one image."""
+
+    frame: Frame
+    prediction: Prediction
+    """In pixels of ``frame.image``, on the CPU, scores from the threshold on."""
+    info: DataInfo
+    task: Task
+
+    @property
+    def path(self) -> str:
+        """Of the image or video."""
+        return self.frame.path
+
+    def draw(self) -> np.ndarray:
+        """A new (H, W, 3) uint8 RGB image with the prediction drawn."""
+        return self.task.draw(self.frame.image, self.prediction, self.info)
+
+    def to_json(self) -> dict[str, Any]:
+        """Path, frame number in a video, size, and the prediction in the task's own form."""
+        height, width = self.frame.image.shape[:2]
+        place = (
+            {"path": self.path}
+            if self.frame.number is None
+            else {"path": self.path, "frame": self.frame.number}
+        )
+        return {
+            **place,
+            "width": width,
+            "height": height,
+            "prediction": self.task.to_json(self.prediction, self.info),
+        }
+
+
+class Predictor:
+    """Runs a config's model on images as they come.
+
+    Only the model is built: neither the data set nor its annotations need to be there. The images go
+    through the transforms of ``data.test``, or of ``data.val`` where there is no test set.
+
+    Args:
+        config: a config, its name or its path.
+        weights: a checkpoint folder or weights file; None leaves the weights random.
+        device: ``auto`` is a GPU where there is one.
+        batch_size: images per forward pass.
+        score_threshold: predictions under it are left out, in 0..1.
+        overrides: changes to the config, ``a.b=value``.
+
+    Raises:
+        ConfigError: the config is wrong.
+        WeightsError: the weights are missing, damaged or of another model or other classes.
+        SetupError: the device isn't there.
+        ValueError: batch size or threshold out of range.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Config,
+        weights: str | Path | None,
+        *,
+        device: Device = "auto",
+        batch_size: int = 1,
+        score_threshold: float = 0.3,
+        overrides: Sequence[str] = (),
+    ) -> None:
+        if batch_size < 1 or not 0 <= score_threshold <= 1:
+            raise ValueError(
+                "expected batch_size from 1 on and score_threshold in 0..1, "
+                f"got {batch_size} and {score_threshold}"
+            )
+        self.device = pick_device(device)
+        self.batch_size, self.score_threshold = batch_size, score_threshold
+        self.config = _without_pretraining(config, overrides)
+        plan = check(self.config, Experiment)
+        self.transforms = _transforms(plan)
+        self.model: Model = plan["model"].build()
+        self.info = DataInfo(_classes(self.config, weights))
+        if weights is not None:
+            from omma.checkpoint import load_weights
+
+            load_weights(self.model, weights)
+        self.model = self.model.to(self.device).eval()
+        self.task = find_task(self.model.task)
+
+    @classmethod
+    def from_run(
+        cls,
+        run: str | Path,
+        *,
+        device: Device = "auto",
+        batch_size: int = 1,
+        score_threshold: float = 0.3,
+        overrides: Sequence[str] = (),
+    ) -> Predictor:
+        """The model of a run folder: its config and its best checkpoint, or the newest if none is best.
+
+        Raises:
+            WeightsError: the folder holds no config or no checkpoint.
+        """
+        folder = Path(run)
+        file, weights = folder / "config.yaml", folder / "checkpoints" / "best"
+        if not weights.exists():
+            weights = max((folder / "checkpoints").glob("step_*"), default=weights)
+        for path in (file, weights):
+            if not path.exists():
+                raise WeightsError(f"{folder}: is no run folder with a checkpoint: {path} is missing")
+        config = Config.from_text(file.read_text(encoding="utf-8"), file=str(file), overrides=overrides)
+        return cls(config, weights, device=device, batch_size=batch_size, score_threshold=score_threshold)
+
+    def __call__(self, source: Source | FrameSource) -> Iterator[Result]:
+        """Predict on all that ``source`` holds, batch after batch, in order; see ``open_source``.
+
+        Raises:
+            DataError: nothing is there, or a file can't be decoded.
+        """
+        frames = iter(source if isinstance(source, FrameSource) else open_source(source))
+        while batch := list(islice(frames, self.batch_size)):
+            for frame, prediction in zip(batch, self._predict(batch)):
+                yield Result(frame, prediction, self.info, self.task)
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        """Predictions for (H, W, 3) uint8 RGB arrays, in the pixels of each.
+
+        Raises:
+            DataError: an array is no such image.
+        """
+        return [result.prediction for result in self(list(images))] if len(images) else []
+
+    def _predict(self, frames: Sequence[Frame]) -> list[Prediction]:
+        batch = collate([self._sample(index, frame) for index, frame in enumerate(frames)])
+        with torch.inference_mode():
+            predictions = self.model.predict(batch.to(self.device))
+        return [above(prediction, self.score_threshold) for prediction in predictions]
+
+    def _sample(self, index: int, frame: Frame) -> Sample:
+        height, width = frame.image.shape[:2]
+        pixels = torch.from_numpy(np.ascontiguousarray(frame.image)).permute(2, 0, 1)
+        meta = Meta(index=index, id=index, path=frame.path, height=height, width=width)
+        sample: Sample = {"image": tv_tensors.Image(pixels), "meta": meta}
+        return self.transforms(sample)
+
+
+def _without_pretraining(config: str | Path | Config, overrides: Sequence[str]) -> Config:
+    """The config with ``model.backbone.weights`` taken out: other weights replace them anyway."""
+    loaded = config if isinstance(config, Config) else Config.load(config, overrides)
+    if isinstance(config, Config) and overrides:
+        loaded = Config.from_text(config.to_yaml(), file=f"{config.name}.yaml", overrides=overrides)
+    if loaded.get("model.backbone.weights") is None:
+        return loaded
+    return Config.from_text(
+        loaded.to_yaml(), file=f"{loaded.name}.yaml", overrides=["model.backbone.weights=null"]
+    )
+
+
+def _transforms(plan: Plan) -> Compose:
+    """The transforms of the evaluated data set, built without the data set."""
+    data = plan["data"]
+    loader = next((data[name] for name in ("test", "val") if name in data), None)
+    if loader is None:
+        raise SetupError("the config has neither data.test nor data.val, whose transforms images go through")
+    dataset = loader["dataset"]
+    # Wrappers such as repetition and subsets hold the data set that has the transforms.
+    while "transforms" not in dataset and ("dataset" in dataset or "datasets" in dataset):
+        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
+    built: Sequence[AnyTransform] = dataset["transforms"].build() if "transforms" in dataset else ()
+    return Compose(transforms=tuple(built))
+
+
+def _classes(config: Config, weights: str | Path | None) -> tuple[str, ...]:
+    """Names of the classes: as the weights say, as the config says, or numbers."""
+    count = config.get("data.num_classes")
+    stored = stored_classes(weights) if weights is not None else ()
+    if stored and len(stored) != count:
+        raise WeightsError(
+            f"{weights}: was trained for {len(stored)} classes ({', '.join(stored[:5])}, ...), "
+            f"but the config has data.num_classes={count}; take the config it was trained with"
+        )
+    named = config.get("data.classes")
+    if stored:
+        return stored
+    if isinstance(named, list) and len(named) == count:
+        return tuple(map(str, named))
+    return tuple(map(str, range(count)))
