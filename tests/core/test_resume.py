@@ -92,7 +92,7 @@ def test_interrupted_and_resumed_equals_straight(name, new_run, tmp_path):
     assert second.judged == [entry for entry in straight.judged if entry[0] > 8]
 
 
-@pytest.mark.parametrize("step", range(1, LENGTH))
+@pytest.mark.parametrize("step", [1, 4, 5, 12])
 def test_any_step_is_good_for_stopping(step, new_run, tmp_path):
     words = {"steps": LENGTH, "ema": EMASettings(decay=0.9), "save_every": 1, "eval_every": 5, "keep": 99}
     new_run(tmp_path / "a", **words).train()

@@ -138,7 +138,7 @@ def check_classes(data: Data) -> None:
         if len(classes) != data.num_classes:
             raise SetupError(
                 f"data.num_classes is {data.num_classes}, but data.{name} has {len(classes)} classes: "
-                f"{', '.join(classes)}\n  data.classes: {data.classes}\n  set data.num_classes={len(classes)} "
+                f"{', '.join(classes)}\n  data.classes: {data.classes}\n  set it to {len(classes)} "
                 "or name the classes to use in data.classes"
             )
     if "train" in loaders:

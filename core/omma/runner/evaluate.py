@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from omma.data.loader import make_eval_loader
+from omma.data.dataset import Dataset
+from omma.data.loader import LoaderSettings, make_eval_loader
 from omma.errors import OmmaError
 from omma.metrics import Metric, MetricReport
 from omma.model import Model
@@ -37,7 +38,7 @@ class EvalResult:
 
 def evaluate(
     model: Model,
-    loader: Any,
+    loader: LoaderSettings,
     metrics: Sequence[Metric],
     device: torch.device,
     *,
@@ -84,7 +85,9 @@ def evaluate(
     return _result(metrics, step)
 
 
-def _judge(model: Model, batch: Batch, dataset: Any, metrics: Sequence[Metric], device: torch.device) -> None:
+def _judge(
+    model: Model, batch: Batch, dataset: Dataset, metrics: Sequence[Metric], device: torch.device
+) -> None:
     targets = [dataset.target(meta.index) for meta in batch.metas]
     predictions = [_on_cpu(prediction) for prediction in model.predict(batch.to(device, non_blocking=True))]
     for metric in metrics:

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from omma.checkpoint.store import CheckpointStore, read_checkpoint
 from omma.config import Config
-from omma.data.loader import make_train_loader
+from omma.data.loader import LoaderSettings, make_train_loader
 from omma.errors import SetupError
 from omma.hooks.base import Hook
 from omma.metrics import Metric
@@ -82,8 +83,8 @@ class Runner:
         self,
         *,
         model: Model,
-        train: Any,
-        val: Any | None = None,
+        train: LoaderSettings,
+        val: LoaderSettings | None = None,
         optimizer: Optimizer,
         schedule: Schedule,
         metrics: Sequence[Metric] = (),
@@ -105,9 +106,7 @@ class Runner:
         self.hooks = [hook for hook in hooks if hook.every_process or is_main()]
         self.batch_size = train.batch_size * world() * settings.accumulate
         """Samples per step, all processes and accumulation counted."""
-        self.length = Length.of(
-            settings, len(make_train_loader(train, seed=settings.seed, rank=rank(), world=world()))
-        )
+        self.length = Length.of(settings, len(self._loader(start=0)))
         self.mode = pick_mode(settings.parallel)
         self.model = model.to(self.device)
         if settings.compile:
@@ -181,7 +180,7 @@ class Runner:
         return TrainResult(self.stop.reason, self.step, self.standing.best, self.stop.signal)
 
     def _loop(self) -> None:
-        batches = self._batches()
+        batches = iter(self._loader(start=self.step * self.settings.accumulate))
         # After the loader has its workers: whatever starting them draws must not shift the model's numbers.
         restore_generators(self, self._saved_state)
         if self.standing.pending and self._evaluate():
@@ -190,18 +189,19 @@ class Runner:
         while self.step < self.total_steps and not self.stop.now:
             losses = self.train_step(batches)
             self.step += 1
+            self.last_metrics = {}
             self._clock.tick()
             scalars = self._scalars() if self._log_is_due() else None
             self._call(lambda hook: hook.after_step(self, losses, scalars))  # noqa: B023
             with self._clock.paused():
                 self._after_step()
 
-    def _batches(self) -> Iterator[Batch]:
-        start = self.step * self.settings.accumulate
-        loader = make_train_loader(
-            self.train_loader, seed=self.settings.seed, start=start, rank=rank(), world=world()
-        )
-        return iter(loader)
+    def _loader(self, start: int) -> DataLoader[Batch]:
+        seed = self.settings.seed
+        try:
+            return make_train_loader(self.train_loader, seed=seed, start=start, rank=rank(), world=world())
+        except ValueError as error:
+            raise SetupError(f"data.train: {error}; lower data.train.batch_size or add images") from error
 
     def train_step(self, batches: Iterator[Batch]) -> dict[str, Tensor]:
         """One update of the weights from ``accumulate`` batches. Returns the losses, on the device."""
