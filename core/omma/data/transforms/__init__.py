@@ -1,7 +1,7 @@
 """Transforms of samples; torchvision's v2 transforms work beside them."""
 
 from omma.data.transforms.base import AnyTransform, Compose, Transform, keep_instances
-from omma.data.transforms.crop import RandomCrop
+from omma.data.transforms.crop import FilterBoxes, RandomCrop
 from omma.data.transforms.flip import RandomFlip
 from omma.data.transforms.masks import RasteriseMasks
 from omma.data.transforms.pad import Pad
@@ -11,6 +11,7 @@ from omma.data.transforms.resize import RandomResize, Resize
 __all__ = [
     "AnyTransform",
     "Compose",
+    "FilterBoxes",
     "Pad",
     "PhotometricDistortion",
     "RandomCrop",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
-from omma.data.transforms.base import Transform, canvas, choose, keep_instances, map_spatial
+from omma.data.transforms.base import Transform, canvas, choose, keep_instances, map_spatial, uniform, wrap
 from omma.registry import register
 from omma.structures import Sample
+
+Extent = float | tuple[float, float]
 
 
 def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
@@ -22,49 +24,102 @@ def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample
         masks=lambda mask: mask[top : top + height, left : left + width],
         size=(height, width),
     )
-    for key in ("boxes", "ignored_boxes"):
-        if key in sample:
-            boxes = sample[key].as_subclass(Tensor)
-            limit = boxes.new_tensor([width, height, width, height])
-            cut = tv_tensors.wrap(boxes.clamp(min=0).minimum(limit), like=sample[key])
-            sample = cast(Sample, {**sample, key: cut})
-    if "boxes" in sample:
-        boxes = sample["boxes"].as_subclass(Tensor)
-        sample = keep_instances(sample, (boxes[:, 2:] > boxes[:, :2]).all(dim=1))
-    return sample
+    if "ignored_boxes" in sample:
+        ignored = sample["ignored_boxes"]
+        left_over = wrap(ignored.as_subclass(Tensor)[_has_area(ignored)], like=ignored)
+        sample = cast(Sample, {**sample, "ignored_boxes": left_over})
+    return keep_instances(sample, _has_area(sample["boxes"])) if "boxes" in sample else sample
+
+
+def _has_area(boxes: tv_tensors.BoundingBoxes) -> Tensor:
+    corners = boxes.as_subclass(Tensor)
+    return (corners[:, 2:] > corners[:, :2]).all(dim=1)
+
+
+def _centre_inside(sample: Sample, top: int, left: int, height: int, width: int) -> Tensor:
+    corners = sample["boxes"].as_subclass(Tensor)
+    x, y = ((corners[:, :2] + corners[:, 2:]) / 2 - corners.new_tensor([left, top])).unbind(1)
+    return (x > 0) & (x < width) & (y > 0) & (y < height)
 
 
 @register
 class RandomCrop(Transform):
-    """A window of fixed size at a random place.
+    """A window at a random place; boxes, masks, labels and key points follow.
 
     Args:
-        height: of the window, pixels; the image's if that is smaller.
+        height: of the window: pixels, or a share of the image. A pair is a range from which a size is drawn.
+            Windows are never larger than the image.
         width: likewise.
-        allow_empty: accept windows without any object; else the whole image is returned where none of
-            ``tries`` windows has one.
+        relative: sizes are shares of the image, in 0..1.
+        keep: the instances that stay: those with ``area`` left in the window, or with their ``centre`` in it.
+        allow_empty: accept windows that keep no instance. Else, where none of ``tries`` windows keeps one,
+            the whole sample is returned; one without instances is cropped anyhow.
         tries: windows drawn.
     """
 
-    def __init__(self, *, height: int, width: int, allow_empty: bool = True, tries: int = 10) -> None:
-        if height < 1 or width < 1 or tries < 1:
-            raise ValueError(f"height, width and tries must be positive, got {height}, {width}, {tries}")
-        self.height, self.width, self.allow_empty, self.tries = height, width, allow_empty, tries
+    def __init__(
+        self,
+        *,
+        height: Extent,
+        width: Extent,
+        relative: bool = False,
+        keep: Literal["area", "centre"] = "area",
+        allow_empty: bool = True,
+        tries: int = 20,
+    ) -> None:
+        self.height, self.width = _extent("height", height, relative), _extent("width", width, relative)
+        if tries < 1:
+            raise ValueError(f"tries must be at least 1, got {tries}")
+        self.relative, self.keep, self.allow_empty, self.tries = relative, keep, allow_empty, tries
 
     def __call__(self, sample: Sample) -> Sample:
-        """The window."""
+        """The sample inside the window."""
         full_height, full_width = canvas(sample)
-        height, width = min(self.height, full_height), min(self.width, full_width)
+        wants_object = not self.allow_empty and "boxes" in sample and len(sample["boxes"]) > 0
         for _ in range(self.tries):
+            height, width = self._length(self.height, full_height), self._length(self.width, full_width)
             top, left = choose(full_height - height + 1), choose(full_width - width + 1)
-            if self.allow_empty or _holds_centre(sample, top, left, height, width):
-                return crop(sample, top, left, height, width)
+            cropped = self._crop(sample, top, left, height, width)
+            if not wants_object or len(cropped["boxes"]):
+                return cropped
         return sample
 
+    def _crop(self, sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
+        if self.keep == "centre" and "boxes" in sample:
+            sample = keep_instances(sample, _centre_inside(sample, top, left, height, width))
+        return crop(sample, top, left, height, width)
 
-def _holds_centre(sample: Sample, top: int, left: int, height: int, width: int) -> bool:
-    if "boxes" not in sample or not len(sample["boxes"]):
-        return True
-    boxes = sample["boxes"].as_subclass(Tensor)
-    x, y = (boxes[:, 0] + boxes[:, 2]) / 2 - left, (boxes[:, 1] + boxes[:, 3]) / 2 - top
-    return bool(torch.any((x > 0) & (x < width) & (y > 0) & (y < height)))
+    def _length(self, extent: tuple[float, float], full: int) -> int:
+        low, high = (value * full if self.relative else min(value, full) for value in extent)
+        length = low if low == high else uniform(low, high)
+        return max(1, min(full, int(length + 0.5)))
+
+
+def _extent(name: str, value: Extent, relative: bool) -> tuple[float, float]:
+    low, high = (value, value) if isinstance(value, (int, float)) else value
+    if not 0 < low <= high or (relative and high > 1):
+        limit = "in 0..1" if relative else "in pixels"
+        raise ValueError(f"{name} must be positive, {limit}, a pair in rising order; got {value}")
+    return low, high
+
+
+@register
+class FilterBoxes(Transform):
+    """Drops instances whose box is too small to learn from.
+
+    Args:
+        min_size: smallest width and height, pixels of the sample as it is then.
+    """
+
+    def __init__(self, *, min_size: float = 1.0) -> None:
+        if min_size < 0:
+            raise ValueError(f"min_size must be at least 0, got {min_size}")
+        self.min_size = min_size
+
+    def __call__(self, sample: Sample) -> Sample:
+        """The sample with the larger instances."""
+        if "boxes" not in sample:
+            return sample
+        corners = sample["boxes"].as_subclass(Tensor)
+        sides = corners[:, 2:] - corners[:, :2]
+        return keep_instances(sample, torch.all(sides >= self.min_size, dim=1))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from omma.data.transforms.base import Transform, rasterise
+from typing import cast
+
+from omma.data.transforms.base import Transform
 from omma.registry import register
-from omma.structures import Sample
+from omma.structures import Polygons, Sample
 
 
 @register
@@ -13,4 +15,7 @@ class RasteriseMasks(Transform):
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample with ``masks`` of (N, H, W)."""
-        return rasterise(sample)
+        masks = sample.get("masks")
+        if not isinstance(masks, Polygons):
+            return sample
+        return cast(Sample, {**sample, "masks": masks.rasterise()})

@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
+import numpy as np
 
 from omma.data.transforms.base import Transform, canvas, map_spatial
 from omma.registry import register
 from omma.structures import Sample
 
+SEMANTIC_IGNORE = 255
+"""Class of the new pixels in semantic maps: neither right nor wrong."""
+
 
 @register
 class Pad(Transform):
-    """Adds pixels at the right and the bottom.
+    """Adds pixels at the right and the bottom, so that no coordinate changes.
 
     Args:
+        height: smallest height afterwards, pixels.
+        width: smallest width afterwards, pixels.
         divisor: height and width become multiples of this.
-        fill: value of the new pixels; masks get 0.
+        fill: grey level, or (R, G, B), of the new pixels in 0..255; masks get 0, semantic maps 255.
     """
 
-    def __init__(self, *, divisor: int = 32, fill: int = 114) -> None:
-        if divisor < 1 or not 0 <= fill <= 255:
-            raise ValueError(f"need divisor >= 1 and fill in 0..255, got {divisor} and {fill}")
-        self.divisor, self.fill = divisor, fill
+    def __init__(
+        self,
+        *,
+        height: int = 1,
+        width: int = 1,
+        divisor: int = 1,
+        fill: int | tuple[int, int, int] = 0,
+    ) -> None:
+        colour = (fill, fill, fill) if isinstance(fill, int) else tuple(fill)
+        if min(height, width, divisor) < 1:
+            raise ValueError(
+                f"height, width and divisor must be at least 1, got {height}, {width}, {divisor}"
+            )
+        if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
+            raise ValueError(f"fill must be one or three levels in 0..255, got {fill}")
+        self.height, self.width, self.divisor, self.colour = height, width, divisor, colour
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample on the larger canvas."""
         height, width = canvas(sample)
-        bottom, right = -height % self.divisor, -width % self.divisor
-        if not bottom and not right:
+        larger_height = -(-max(height, self.height) // self.divisor) * self.divisor
+        larger_width = -(-max(width, self.width) // self.divisor) * self.divisor
+        if (larger_height, larger_width) == (height, width):
             return sample
-        colour = (self.fill,) * 3
+        bottom, right = larger_height - height, larger_width - width
         return map_spatial(
             sample,
-            image=lambda image: cv2.copyMakeBorder(
-                image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=colour
-            ),
-            points=lambda points: points,
-            masks=lambda mask: cv2.copyMakeBorder(mask, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(0,)),
-            size=(height + bottom, width + right),
+            image=_border(bottom, right, self.colour),
+            points=lambda points: points.clone(),
+            masks=_border(bottom, right, (0,)),
+            semantic=_border(bottom, right, (SEMANTIC_IGNORE,)),
+            size=(larger_height, larger_width),
         )
+
+
+def _border(bottom: int, right: int, value: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda image: cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=value)
