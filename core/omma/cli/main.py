@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -63,7 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     module.arguments(sub)
     sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
     try:
-        return module.run(sub.parse_args(rest))
+        code = module.run(_parse(sub, rest))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever reads our output (head, a pager) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OmmaError as error:
         if debug:
             raise
@@ -72,6 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _parse(sub: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Options may stand before, between and after overrides: ``train CONFIG --out runs/a train.epochs=3``."""
+    try:
+        return sub.parse_intermixed_args(words)
+    except TypeError:  # argparse can't mix them for a command that has commands of its own
+        return sub.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -177,7 +177,8 @@ class _Checker:
             return value
         if isinstance(value, dict) and "type" in value and (wanted := slot_classes(hint)):
             return self.part(value, wanted, path)
-        meant = [option for option in options if _may_mean(option, value)]
+        real = [option for option in options if option is not type(None)]
+        meant = real if len(real) == 1 else [option for option in real if _may_mean(option, value)]
         if len(meant) == 1:
             return self.fit(meant[0], value, path)
         before = self.problems

@@ -117,7 +117,9 @@ def name_of(hint: Any) -> str:
 
 def article(name: str) -> str:
     """``name`` with its indefinite article."""
-    return f"an {name}" if name[:1].upper() in tuple("AEIOU") else f"a {name}"
+    # FPN is said letter by letter: an eff-pee-en.
+    vowels = set("AEIOUaeiou" if name[1:2].islower() else "AEFHILMNORSX")
+    return f"{'an' if name[:1] in vowels else 'a'} {name}"
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class ConfigError(OmmaError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         unique = list(dict.fromkeys(problems))
-        self.problems = sorted(unique, key=lambda p: (p.mark is None, p.mark or Mark(""), dotted(p.path)))
+        self.problems = sorted(unique, key=lambda p: (p.mark is None, p.mark or Mark("")))
         count = f"{len(unique)} problems in the config" if len(unique) > 1 else "a problem in the config"
         super().__init__(f"{count}\n\n" + "\n\n".join(map(str, self.problems)))
 
