@@ -98,8 +98,11 @@ def segmentation(mask: np.ndarray, *, crowd: bool) -> list[list[int]] | Json:
         return polygons
     from pycocotools import mask as rle
 
-    encoded = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
+    counts = rle.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+    return {
+        "size": list(mask.shape),
+        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
+    }
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:

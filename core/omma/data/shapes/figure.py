@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from omma.data.shapes.render import colour
+from omma.data.shapes.render import Layer, colour, flat_layer
 
 KEYPOINTS = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
@@ -30,7 +30,6 @@ _HEAD = np.array([0.085, 0.10])  # half axes
 _FACE = np.array([[0.0, 0.02], [0.034, -0.02], [-0.034, -0.02], [0.07, 0.0], [-0.07, 0.0]])
 _SHOULDER, _HIP = (0.12, -0.29), (0.065, 0.0)
 _UPPER_ARM, _FOREARM, _THIGH, _SHIN = 0.165, 0.15, 0.22, 0.215
-_STANDING = _THIGH + _SHIN  # of the hips above the ankles
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,6 @@ class Look:
     shirt: np.ndarray
     trousers: np.ndarray
     faces_viewer: bool
-
-
-@dataclass(frozen=True)
-class Part:
-    """One convex piece of a figure, in image pixels, and its colour."""
-
-    polygon: np.ndarray  # (P, 2)
-    colour: np.ndarray  # (3,)
 
 
 def random_look(rng: np.random.Generator) -> Look:
@@ -112,24 +103,16 @@ def joints(pose: Pose, *, foot: tuple[float, float], height: float, faces_viewer
     return points * height + np.asarray(foot)
 
 
-def parts(points: np.ndarray, look: Look, height: float) -> Iterator[Part]:
-    """The pieces of a figure with its ``joints`` at ``points``, from the hindmost to the foremost."""
-    for side in (0, 1):
-        hip, knee, ankle = points[11 + side], points[13 + side], points[15 + side]
-        yield Part(_capsule(hip, knee, 0.055 * height, 0.042 * height), look.trousers)
-        yield Part(_capsule(knee, ankle, 0.042 * height, 0.032 * height), look.trousers)
-    shoulders, hips = points[5:7], points[11:13]
-    torso = np.concatenate([shoulders, hips[::-1]])
-    center = torso.mean(axis=0)
-    yield Part(center + (torso - center) * 1.18, look.shirt)
-    neck = shoulders.mean(axis=0)
-    head = _head_center(points)
-    yield Part(_capsule(neck, head, 0.035 * height, 0.035 * height), look.skin)
-    for side in (0, 1):
-        shoulder, elbow, wrist = points[5 + side], points[7 + side], points[9 + side]
-        yield Part(_capsule(shoulder, elbow, 0.04 * height, 0.034 * height), look.shirt * 0.85)
-        yield Part(_capsule(elbow, wrist, 0.034 * height, 0.03 * height), look.skin)
-    yield from _head(points, head, look, height)
+def layers(points: np.ndarray, look: Look, tall: float, height: int, width: int) -> list[Layer]:
+    """The pieces of a figure from the hindmost to the foremost.
+
+    Args:
+        points: (17, 2) from ``joints``.
+        look: its colours.
+        tall: height of the upright figure in pixels.
+        height, width: of the picture.
+    """
+    return [flat_layer(polygon, tint, height, width) for polygon, tint in _parts(points, look, tall)]
 
 
 def visibility(points: np.ndarray, look: Look, mask: np.ndarray) -> np.ndarray:
@@ -147,7 +130,7 @@ def visibility(points: np.ndarray, look: Look, mask: np.ndarray) -> np.ndarray:
     seen[inside] = mask[y[inside], x[inside]]
     if not look.faces_viewer:
         seen[:3] = False
-    return (inside + (inside & seen)).astype(np.uint8)
+    return inside.astype(np.uint8) + (inside & seen)
 
 
 def mirrored(pose: Pose) -> Pose:
@@ -162,6 +145,26 @@ def mirrored(pose: Pose) -> Pose:
     )
 
 
+def _parts(points: np.ndarray, look: Look, height: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(P, 2) outline and colour of legs, trunk, arms and head."""
+    for side in (0, 1):
+        hip, knee, ankle = points[11 + side], points[13 + side], points[15 + side]
+        yield _capsule(hip, knee, 0.055 * height, 0.042 * height), look.trousers
+        yield _capsule(knee, ankle, 0.042 * height, 0.032 * height), look.trousers
+    shoulders, hips = points[5:7], points[11:13]
+    torso = np.concatenate([shoulders, hips[::-1]])
+    center = torso.mean(axis=0)
+    yield center + (torso - center) * 1.18, look.shirt
+    neck = shoulders.mean(axis=0)
+    head = points[3:5].mean(axis=0)
+    yield _capsule(neck, head, 0.035 * height, 0.035 * height), look.skin
+    for side in (0, 1):
+        shoulder, elbow, wrist = points[5 + side], points[7 + side], points[9 + side]
+        yield _capsule(shoulder, elbow, 0.04 * height, 0.034 * height), look.shirt * 0.85
+        yield _capsule(elbow, wrist, 0.034 * height, 0.03 * height), look.skin
+    yield from _head(points, head, look, height)
+
+
 def _chain(
     start: tuple[float, float], lengths: tuple[float, float], bends: tuple[float, float]
 ) -> np.ndarray:
@@ -171,20 +174,20 @@ def _chain(
     return np.concatenate([[start], start + np.cumsum(steps, axis=0)])
 
 
-def _head_center(points: np.ndarray) -> np.ndarray:
-    return points[3:5].mean(axis=0)
-
-
-def _head(points: np.ndarray, center: np.ndarray, look: Look, height: float) -> Iterator[Part]:
-    """The head, with hair all over where the figure turns its back, with eyes and nose elsewhere."""
-    across = points[4] - points[3]
-    angle = np.arctan2(across[1], across[0])
-    hair = look.trousers * 0.6
-    yield Part(_ellipse(center, _HEAD * height, angle), look.skin if look.faces_viewer else hair)
+def _head(
+    points: np.ndarray, center: np.ndarray, look: Look, height: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Hair, and where the figure faces the viewer a face below it."""
+    across = (points[3] - points[4]) * (1 if look.faces_viewer else -1)
+    angle = float(np.arctan2(across[1], across[0]))
+    down = np.array([-np.sin(angle), np.cos(angle)]) * height
+    yield _ellipse(center, _HEAD * height, angle), look.trousers * 0.6
     if look.faces_viewer:
+        yield _ellipse(center + 0.022 * down, _HEAD * (0.98, 0.8) * height, angle), look.skin
         for eye in points[1:3]:
-            yield Part(_ellipse(eye, np.full(2, 0.016 * height), 0.0), np.zeros(3, dtype=np.float32))
-        yield Part(_ellipse(points[0], np.array([0.012, 0.02]) * height, angle), look.skin * 0.6)
+            yield _ellipse(eye, np.array([0.014, 0.014]) * height, angle), np.full(3, 30, dtype=np.float32)
+        yield _ellipse(points[0], np.array([0.010, 0.018]) * height, angle), look.skin * 0.7
+        yield _ellipse(center + 0.062 * down, np.array([0.03, 0.01]) * height, angle), look.skin * 0.55
 
 
 def _ellipse(center: np.ndarray, half_axes: np.ndarray, angle: float) -> np.ndarray:

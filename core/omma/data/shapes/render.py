@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -21,42 +23,83 @@ def texture(
 ) -> np.ndarray:
     """A patterned surface, float32 (height, width, 3) RGB, whose mean colour is about ``base``.
 
-    Soft clouds of colour with stripes, checks, dots or nothing on top; ``strength`` is the contrast in
+    Soft clouds of colour, with stripes, checks, dots or nothing on top; ``strength`` is the contrast in
     grey levels.
     """
     cells = int(rng.integers(3, 8))
     clouds = rng.normal(0, 0.5 * strength, (cells, cells, 3)).astype(np.float32)
     surface = base + cv2.resize(clouds, (width, height), interpolation=cv2.INTER_CUBIC)
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    angle, period = rng.uniform(0, np.pi), rng.uniform(6, 18)
-    u = (x * np.cos(angle) + y * np.sin(angle)) * (2 * np.pi / period) + rng.uniform(0, 2 * np.pi)
-    v = (y * np.cos(angle) - x * np.sin(angle)) * (2 * np.pi / period)
-    patterns = (
-        lambda: np.zeros_like(u),
-        lambda: np.sin(u),
-        lambda: np.sign(np.sin(u) * np.sin(v)),
-        lambda: np.where(np.sin(u) * np.sin(v) > 0.55, 1.0, -0.25),
-    )
-    pattern = patterns[int(rng.integers(len(patterns)))]()
-    tint = rng.uniform(0.6, 1.0, 3)
-    return (surface + 0.5 * strength * pattern[..., None] * tint).astype(np.float32)
+    y = np.arange(height, dtype=np.float32)[:, None]
+    x = np.arange(width, dtype=np.float32)
+    angle, step = rng.uniform(0, np.pi), 2 * np.pi / rng.uniform(6, 18)
+    cos, sin = np.float32(step * np.cos(angle)), np.float32(step * np.sin(angle))
+    u = x * cos + y * sin + np.float32(rng.uniform(0, 2 * np.pi))
+    v = y * cos - x * sin
+    kind, tint = int(rng.integers(4)), rng.uniform(0.6, 1.0, 3)
+    match kind:
+        case 0:
+            return surface
+        case 1:
+            pattern = np.sin(u)
+        case 2:
+            pattern = np.sign(np.sin(u) * np.sin(v))
+        case _:
+            pattern = np.where(np.sin(u) * np.sin(v) > 0.55, np.float32(1), np.float32(-0.25))
+    return surface + pattern[..., None] * (0.5 * strength * tint).astype(np.float32)
 
 
-def coverage(polygons: list[np.ndarray], height: int, width: int) -> np.ndarray:
-    """How much of each pixel the polygons cover, float32 (height, width) in 0..1; even-odd rule.
+@dataclass(frozen=True)
+class Layer:
+    """A painted polygon, kept only where it lies inside the picture."""
 
-    Coordinates have their origin at the top-left corner of the top-left pixel.
+    window: tuple[slice, slice]  # rows, columns
+    alpha: np.ndarray  # (h, w) float32 in 0..1: how much of each pixel of the window it covers
+    surface: np.ndarray  # (3,) or (h, w, 3) float32, RGB in 0..255
+
+
+def window_of(polygons: list[np.ndarray], height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a picture that the polygons, (P, 2) each, can touch; empty where they miss it."""
+    points = np.concatenate(polygons)
+    x1, y1 = np.floor(points.min(axis=0)).astype(int) - 1
+    x2, y2 = np.ceil(points.max(axis=0)).astype(int) + 1
+    rows = slice(int(np.clip(y1, 0, height)), int(np.clip(y2, 0, height)))
+    return rows, slice(int(np.clip(x1, 0, width)), int(np.clip(x2, 0, width)))
+
+
+def coverage(polygons: list[np.ndarray], window: tuple[slice, slice]) -> np.ndarray:
+    """How much of each pixel of ``window`` the polygons cover, float32 (h, w) in 0..1; even-odd rule.
+
+    Coordinates have their origin at the top-left corner of the picture's top-left pixel.
     """
-    canvas = np.zeros((height, width), dtype=np.uint8)
+    rows, columns = window
+    canvas = np.zeros((rows.stop - rows.start, columns.stop - columns.start), dtype=np.uint8)
     # OpenCV puts the origin in the centre of a pixel.
-    points = [np.round((polygon - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32) for polygon in polygons]
-    cv2.fillPoly(canvas, points, (255,), lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    corner = np.array([columns.start, rows.start]) + 0.5
+    points = [np.round((polygon - corner) * 2**_SUBPIXEL_BITS).astype(np.int32) for polygon in polygons]
+    if canvas.size:
+        cv2.fillPoly(canvas, points, (255,), lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
     return canvas.astype(np.float32) / 255
 
 
-def blend(image: np.ndarray, surface: np.ndarray, alpha: np.ndarray) -> None:
-    """Lay ``surface``, (H, W, 3) or (3,), over ``image``, float32 (H, W, 3), in place."""
-    image += alpha[..., None] * (surface - image)
+def flat_layer(polygon: np.ndarray, surface: np.ndarray, height: int, width: int) -> Layer:
+    """One polygon of one colour, for a picture of ``height`` by ``width``."""
+    window = window_of([polygon], height, width)
+    return Layer(window, coverage([polygon], window), surface)
+
+
+def lay(image: np.ndarray, layers: list[Layer]) -> None:
+    """Paint the layers, the last on top, on ``image``, float32 (H, W, 3), in place."""
+    for layer in layers:
+        below = image[layer.window]
+        below += layer.alpha[..., None] * (layer.surface - below)
+
+
+def covered(layers: list[Layer], height: int, width: int) -> np.ndarray:
+    """The pixels of which some layer covers half or more, bool (height, width)."""
+    mask = np.zeros((height, width), dtype=bool)
+    for layer in layers:
+        mask[layer.window] |= layer.alpha >= 0.5
+    return mask
 
 
 def finish(image: np.ndarray, rng: np.random.Generator, grain: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from omma.data.shapes import figure as fig
 from omma.data.shapes.outlines import SHAPES, outline, place
-from omma.data.shapes.render import blend, colour, coverage, finish, texture
+from omma.data.shapes.render import Layer, colour, coverage, covered, finish, lay, texture, window_of
 
 FIGURE = len(SHAPES) + 1
 FLOOR = FIGURE + 1
@@ -65,16 +65,14 @@ class Stage:
         self._needed: list[float] = []  # pixels of each segment that must stay in sight
         self._paint_ground()
 
-    def add(self, category: int, layers: list[tuple[np.ndarray, np.ndarray]]) -> bool:
-        """Paint one thing of (surface, alpha) layers, unless it or one behind it would hardly be seen."""
-        alpha = np.max([layer for _, layer in layers], axis=0)
-        mask = alpha >= 0.5
+    def add(self, category: int, layers: list[Layer]) -> bool:
+        """Paint one thing, unless it or one behind it would hardly be seen."""
+        mask = covered(layers, self.height, self.width)
         area = int(mask.sum())
         left = np.bincount(self.segment_map[~mask], minlength=len(self._needed))
         if area < _LEAST_AREA or (left < self._needed).any():
             return False
-        for surface, layer in layers:
-            blend(self.image, surface, layer)
+        lay(self.image, layers)
         self.segment_map[mask] = len(self.categories)
         self.categories.append(category)
         self._needed.append(area * (_LEAST_STUFF if category == FLOOR else _LEAST_SEEN))
@@ -90,16 +88,14 @@ class Stage:
             aspect=rng.uniform(0.8, 1.0),
             angle=rng.uniform(0, 2 * np.pi),
         )
-        alpha = coverage(polygons, self.height, self.width)
-        return self.add(SHAPES.index(shape) + 1, [(self._surface(shape), alpha)])
+        # Most shapes keep near the colour of their class; some take any, so that colour alone can't tell.
+        hue = rng.uniform() if rng.random() < 0.25 else rng.normal(_HUES[SHAPES.index(shape)], 0.06)
+        base = colour(hue, rng.uniform(0.55, 1.0), rng.uniform(0.6, 1.0))
+        return self.add(SHAPES.index(shape) + 1, [self._textured(polygons, base, rng.uniform(10, 45))])
 
     def add_figure(self, points: np.ndarray, look: fig.Look, height: float) -> bool:
         """Paint one figure with its key points at ``points``."""
-        layers = [
-            (part.colour, coverage([part.polygon], self.height, self.width))
-            for part in fig.parts(points, look, height)
-        ]
-        added = self.add(FIGURE, layers)
+        added = self.add(FIGURE, fig.layers(points, look, height, self.height, self.width))
         if added:
             self.figures[len(self.categories) - 1] = (points, look)
         return added
@@ -124,26 +120,26 @@ class Stage:
         image = finish(self.image, self.rng, grain=self.rng.uniform(2, 7))
         return Scene(image, self.segment_map, tuple(segments))
 
-    def _surface(self, shape: str) -> np.ndarray:
-        """Most shapes keep near the colour of their class; some take any, so that colour alone can't tell."""
-        rng = self.rng
-        hue = rng.uniform() if rng.random() < 0.25 else rng.normal(_HUES[SHAPES.index(shape)], 0.06)
-        base = colour(hue, rng.uniform(0.55, 1.0), rng.uniform(0.6, 1.0))
-        return texture(rng, self.height, self.width, base, strength=rng.uniform(10, 45))
+    def _textured(self, polygons: list[np.ndarray], base: np.ndarray, strength: float) -> Layer:
+        window = rows, columns = window_of(polygons, self.height, self.width)
+        alpha = coverage(polygons, window)
+        if not alpha.size:
+            return Layer(window, alpha, base)
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        return Layer(window, alpha, texture(self.rng, height, width, base=base, strength=strength))
 
     def _paint_ground(self) -> None:
         """The background, and below a slanting horizon in two of three scenes the floor."""
         rng, (height, width) = self.rng, (self.height, self.width)
         base = colour(rng.uniform(), rng.uniform(0.0, 0.35), rng.uniform(0.25, 0.9))
-        self.image[:] = texture(rng, height, width, base, strength=rng.uniform(15, 45))
+        self.image[:] = texture(rng, height, width, base=base, strength=rng.uniform(15, 45))
         self.categories.append(0)
         self._needed.append(_LEAST_STUFF * height * width)
         if rng.random() < 0.67:
             left, right = rng.uniform(0.45, 0.8, 2) * height
             ground = np.array([[-2, left], [width + 2, right], [width + 2, height + 2], [-2, height + 2]])
             base = colour(rng.uniform(0.04, 0.14), rng.uniform(0.3, 0.6), rng.uniform(0.2, 0.6))
-            floor = texture(rng, height, width, base, strength=rng.uniform(15, 45))
-            self.add(FLOOR, [(floor, coverage([ground], height, width))])
+            self.add(FLOOR, [self._textured([ground], base, rng.uniform(15, 45))])
 
 
 def make_scene(rng: np.random.Generator, size: int, *, crowd: bool = False) -> Scene:
