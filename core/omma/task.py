@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -28,6 +28,8 @@ class Task:
     """A prediction as plain JSON values."""
     demo: str
     """Name of the config that ``omma demo`` trains."""
+    class_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Class names behind a word that ``data.classes`` may be, such as ``coco``."""
 
 
 def find_task(name: str) -> Task:

@@ -6,6 +6,7 @@ from typing import Any
 
 from omma.structures import DataInfo, Prediction
 from omma.task import Task
+from omma_detection.datasets.classes import KNOWN
 from omma_detection.metrics.rle import encode_masks, json_rle
 from omma_detection.visualizer import class_name, draw_prediction, draw_sample
 
@@ -37,4 +38,5 @@ TASK = Task(
     draw_sample=draw_sample,
     to_json=to_json,
     demo="fcos_r18_shapes",
+    class_lists=KNOWN,
 )

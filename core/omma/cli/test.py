@@ -95,8 +95,7 @@ def _model(model: Model, weights: str, classes: Sequence[str], config: Config) -
     """The model with its weights, which must be of the classes that are evaluated."""
     if weights == "none":
         return model
-    from omma.checkpoint import load_weights
-    from omma.inference.weights import stored_classes
+    from omma.inference.predictor import load_whole, stored_classes
 
     stored = stored_classes(weights)
     if stored and tuple(stored) != tuple(classes):
@@ -104,7 +103,7 @@ def _model(model: Model, weights: str, classes: Sequence[str], config: Config) -
             f"{weights}: was trained for the classes {', '.join(stored)}, but {config.name} evaluates "
             f"{', '.join(classes)}; set data.classes to the classes of the weights"
         )
-    load_weights(model, weights)
+    load_whole(model, weights)
     return model
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torchvision import tv_tensors
 
+from omma.checkpoint import load_weights, read_weights
 from omma.config import Config, Plan, check
 from omma.data.collate import collate
 from omma.data.transforms import AnyTransform, Compose
 from omma.errors import SetupError, WeightsError
 from omma.experiment import Experiment
 from omma.inference.sources import Frame, FrameSource, Source, open_source
-from omma.inference.weights import stored_classes
 from omma.model import Model
 from omma.parallel import pick_device
 from omma.structures import DataInfo, Meta, Prediction, Sample
@@ -105,13 +105,11 @@ class Predictor:
         plan = check(self.config, Experiment)
         self.transforms = _transforms(plan)
         self.model: Model = plan["model"].build()
-        self.info = DataInfo(_classes(self.config, weights))
-        if weights is not None:
-            from omma.checkpoint import load_weights
-
-            load_weights(self.model, weights)
-        self.model = self.model.to(self.device).eval()
         self.task = find_task(self.model.task)
+        self.info = DataInfo(_classes(self.config, self.task, weights))
+        if weights is not None:
+            load_whole(self.model, weights)
+        self.model = self.model.to(self.device).eval()
 
     @classmethod
     def from_run(
@@ -197,7 +195,7 @@ def _transforms(plan: Plan) -> Compose:
     return Compose(transforms=tuple(built))
 
 
-def _classes(config: Config, weights: str | Path | None) -> tuple[str, ...]:
+def _classes(config: Config, task: Task, weights: str | Path | None) -> tuple[str, ...]:
     """Names of the classes: as the weights say, as the config says, or numbers."""
     count = config.get("data.num_classes")
     stored = stored_classes(weights) if weights is not None else ()
@@ -207,8 +205,29 @@ def _classes(config: Config, weights: str | Path | None) -> tuple[str, ...]:
             f"but the config has data.num_classes={count}; take the config it was trained with"
         )
     named = config.get("data.classes")
-    if stored:
-        return stored
-    if isinstance(named, list) and len(named) == count:
-        return tuple(map(str, named))
-    return tuple(map(str, range(count)))
+    known = task.class_lists.get(named, ()) if isinstance(named, str) else tuple(map(str, named or ()))
+    return next((names for names in (stored, known) if len(names) == count), tuple(map(str, range(count))))
+
+
+def stored_classes(weights: str | Path) -> tuple[str, ...]:
+    """The class names that a weights file carries; none if it has none.
+
+    Raises:
+        WeightsError: the file is missing, damaged or unsafe.
+    """
+    return tuple(map(str, read_weights(weights).metadata.get("classes") or ()))
+
+
+def load_whole(model: Model, weights: str | Path) -> None:
+    """Load weights that must fill the whole model.
+
+    Raises:
+        WeightsError: the file is missing, damaged, unsafe, of another model, or of a backbone alone.
+    """
+    loaded = set(load_weights(model, weights).loaded)
+    absent = [name for name, _ in model.named_parameters() if name not in loaded]
+    if absent:
+        raise WeightsError(
+            f"{weights}: holds no trained {type(model).__name__}: {len(absent)} of its parameters "
+            f"are missing, such as '{absent[0]}'; is it a backbone alone?"
+        )

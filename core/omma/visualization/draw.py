@@ -38,12 +38,12 @@ def draw_boxes(
     width = _line_width(out)
     corners = np.round(boxes).astype(np.int64)
     for (x1, y1, x2, y2), color in zip(corners[::-1].tolist(), reversed(colors)):
-        # A dark rim keeps a frame visible on a background of its own colour.
+        # A rim keeps a frame visible on a background of its own colour.
         if dashed:
             _dashes(out, (x1, y1, x2, y2), color, width)
         else:
-            cv2.rectangle(out, (x1, y1), (x2, y2), _ink(color, rim=True), width + 2, cv2.LINE_AA)
-            cv2.rectangle(out, (x1, y1), (x2, y2), color, width, cv2.LINE_AA)
+            cv2.rectangle(out, (x1, y1), (x2, y2), _ink(color, rim=True), width + 2)
+            cv2.rectangle(out, (x1, y1), (x2, y2), color, width)
     taken: list[tuple[int, int, int, int]] = []
     for (x1, y1, _, y2), tag, color in zip(corners.tolist(), tags, colors):
         if tag:
@@ -101,10 +101,10 @@ def _letters(image: np.ndarray) -> tuple[float, int]:
 
 
 def _ink(color: Color, *, rim: bool = False) -> Color:
-    """Black or white, whichever is read on ``color``; dark for a rim unless the colour is dark itself."""
+    """Black or white, whichever is read on ``color``; for a rim, dark unless the colour is dark itself."""
     luminance = (0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]) / 255
     if rim:
-        return (20, 20, 20) if luminance > 0.25 else (235, 235, 235)
+        return (20, 20, 20) if luminance > 0.4 else (235, 235, 235)
     return (0, 0, 0) if luminance > 0.55 else (255, 255, 255)
 
 

@@ -146,7 +146,8 @@ class VocMetric(Metric):
         envelope = np.maximum.accumulate(precision[::-1])[::-1]
         if self.interpolation == "area":
             return float((np.diff(recall, prepend=0.0) * envelope).sum())
-        places = np.searchsorted(recall, np.linspace(0, 1, 11), side="left")
+        # Not linspace: a recall of 3 / 10 reaches 0.3, and linspace has 0.30000000000000004.
+        places = np.searchsorted(recall, np.arange(11) / 10, side="left")
         return float(np.append(envelope, 0.0)[places].mean())
 
 
