@@ -99,7 +99,8 @@ def _train(experiment: Experiment, config: Config, args: argparse.Namespace, out
     if args.weights:
         from omma.checkpoint import load_weights
 
-        load_weights(experiment.model, args.weights)
+        report = load_weights(experiment.model, args.weights, classes=train.dataset.info.classes)
+        print("\n".join(report.lines()))
     runner = Runner(
         model=experiment.model,
         train=train,
