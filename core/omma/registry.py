@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,6 +90,8 @@ def places() -> dict[str, Place]:
     Raises:
         RegistryError: two places define the same name.
     """
+    from importlib.metadata import entry_points  # slow to import, and composing a config needs no names
+
     packages = ["omma", *sorted({entry.module.split(".")[0] for entry in entry_points(group="omma.tasks")})]
     found: dict[str, Place] = {}
     for package in packages:

@@ -35,6 +35,7 @@ _PLAIN: dict[Any, str] = {
     type(None): "null",
     Path: "string",
 }
+_NULL: Schema = {"type": "null"}
 _REFERENCE: Schema = {"type": "string", "pattern": r"\$\{[^}]+\}"}
 
 
@@ -73,7 +74,7 @@ class _Writer:
         forced: dict[str, Schema] = {}
         for key, param in parameters(target).items():
             schema = self.hint(param.hint)
-            properties[key] = schema if schema == {} else {"anyOf": [schema, _REFERENCE]}
+            properties[key] = _or_reference(schema)
             if not param.required:
                 properties[key] = {**properties[key], **_default(param.default)}
             if _holds_mapping(param.hint):
@@ -108,15 +109,20 @@ class _Writer:
         options = [self.hint(option) for option in plain]
         if classes := slot_classes(hint):
             options.append(self.slot(classes))
-        return {} if {} in options else {"anyOf": options}
+        if {} in options:
+            return {}
+        if len(options) == 2 and _NULL in options:
+            (other,) = [option for option in options if option != _NULL]
+            return _unless(_NULL, other)
+        return {"anyOf": options}
 
     def sequence(self, base: Any, args: tuple[Any, ...]) -> Schema:
         if not args:
             return {"type": "array"}
         if base is tuple and args[-1] is not Ellipsis:
-            items = [{"anyOf": [self.hint(arg), _REFERENCE]} for arg in args]
+            items = [_or_reference(self.hint(arg)) for arg in args]
             return {"type": "array", "prefixItems": items, "minItems": len(args), "maxItems": len(args)}
-        return {"type": "array", "items": {"anyOf": [self.hint(args[0]), _REFERENCE]}}
+        return {"type": "array", "items": _or_reference(self.hint(args[0]))}
 
     def slot(self, classes: tuple[type, ...]) -> Schema:
         """A mapping for one of the parts (or dataclasses) that ``classes`` allow."""
@@ -159,6 +165,15 @@ class _Writer:
         if name not in self.definitions:
             self.definitions[name] = {}
             self.definitions[name] = self.fields(self.parts[name][0], name)
+
+
+def _unless(other: Schema, schema: Schema) -> Schema:
+    """``schema``, or ``other``. Unlike ``anyOf`` it lets a validator say where the mistake is."""
+    return {"if": other, "else": schema}
+
+
+def _or_reference(schema: Schema) -> Schema:
+    return schema if schema in ({}, {"type": "string"}) else _unless(_REFERENCE, schema)
 
 
 def _keys(target: Callable[..., Any]) -> list[str]:
