@@ -47,31 +47,45 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         """(len, C) uint16 array: objects of each class in each sample; balanced sampling reads it."""
 
 
-class _Indexed(Dataset):
-    """Samples of other data sets by a table of (data set, position)."""
+class View(Dataset):
+    """Samples of other data sets, by (data set, position) for each of its own positions.
+
+    Args:
+        datasets: all with the same classes.
+        table: (len, 2) int64.
+    """
 
     def __init__(self, datasets: Sequence[Dataset], table: np.ndarray) -> None:
         classes = datasets[0].info.classes
         for other in datasets[1:]:
             if other.info.classes != classes:
-                raise ValueError(f"data sets of different classes: {classes} and {other.info.classes}")
+                raise ValueError(
+                    f"expected data sets of the same classes, got {classes} and {other.info.classes}"
+                )
         self.info = datasets[0].info
         self.datasets = tuple(datasets)
-        self.table = table  # (len, 2) int64
+        self.table = torch.from_numpy(table)
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample of the data set that ``index`` falls into; its meta counts in this one."""
-        which, position = self.table[index]
-        sample = self.datasets[which][int(position)]
+        """The sample that ``index`` stands for; its meta counts in this data set."""
+        dataset, position = self.locate(index)
+        sample = dataset[position]
         return cast(Sample, {**sample, "meta": replace(sample["meta"], index=int(index))})
 
     def target(self, index: int) -> Target:
         """Likewise for the ground truth."""
-        which, position = self.table[index]
-        return cast(Target, {**self.datasets[which].target(int(position)), "index": int(index)})
+        dataset, position = self.locate(index)
+        return cast(Target, {**dataset.target(position), "index": int(index)})
+
+    def locate(self, index: int) -> tuple[Dataset, int]:
+        """The data set that sample ``index`` comes from, and its position there."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"there are {len(self)} samples, got index {index}")
+        which, position = self.table[index].tolist()
+        return self.datasets[which], position
 
     @property
     def image_sizes(self) -> np.ndarray:
@@ -83,27 +97,29 @@ class _Indexed(Dataset):
         return self._gather([dataset.class_counts() for dataset in self.datasets])
 
     def _gather(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        which, position = self.table.numpy().T
         offsets = np.cumsum([0, *(len(value) for value in values[:-1])])
-        return np.concatenate(values)[offsets[self.table[:, 0]] + self.table[:, 1]]
+        return np.concatenate(values)[offsets[which] + position]
 
 
 @register
-class ConcatDataset(_Indexed):
-    """One data set after another; all have the same classes.
+class ConcatDataset(View):
+    """One data set after another.
 
     Args:
-        datasets: in order.
+        datasets: in order; all have the same classes.
     """
 
     def __init__(self, *, datasets: tuple[Dataset, ...]) -> None:
         if not datasets:
-            raise ValueError("datasets must not be empty")
-        parts = [np.stack([np.full(len(d), i), np.arange(len(d))], axis=1) for i, d in enumerate(datasets)]
-        super().__init__(datasets, np.concatenate(parts))
+            raise ValueError("expected at least one data set, got none")
+        super().__init__(
+            datasets, np.concatenate([_rows(i, np.arange(len(d))) for i, d in enumerate(datasets)])
+        )
 
 
 @register
-class RepeatDataset(_Indexed):
+class RepeatDataset(View):
     """A data set several times over, so that an epoch of it is longer.
 
     Args:
@@ -113,22 +129,34 @@ class RepeatDataset(_Indexed):
 
     def __init__(self, *, dataset: Dataset, times: int) -> None:
         if times < 1:
-            raise ValueError(f"times must be positive, got {times}")
-        once = np.stack([np.zeros(len(dataset), np.int64), np.arange(len(dataset))], axis=1)
-        super().__init__([dataset], np.tile(once, (times, 1)))
+            raise ValueError(f"times must be at least 1, got {times}")
+        super().__init__([dataset], _rows(0, np.tile(np.arange(len(dataset)), times)))
 
 
 @register
-class Subset(_Indexed):
-    """The first samples of a data set.
+class Subset(View):
+    """Some samples of a data set.
 
     Args:
         dataset: what is cut.
-        first: how many; all if there are fewer.
+        first: its first samples, so many; all if there are fewer.
+        indices: or these positions.
     """
 
-    def __init__(self, *, dataset: Dataset, first: int) -> None:
-        if first < 1:
-            raise ValueError(f"first must be positive, got {first}")
-        count = min(first, len(dataset))
-        super().__init__([dataset], np.stack([np.zeros(count, np.int64), np.arange(count)], axis=1))
+    def __init__(
+        self, *, dataset: Dataset, first: int | None = None, indices: tuple[int, ...] | None = None
+    ) -> None:
+        if (first is None) == (indices is None):
+            raise ValueError("expected one of 'first' and 'indices'")
+        if first is not None and first < 1:
+            raise ValueError(f"first must be at least 1, got {first}")
+        chosen = np.arange(min(first, len(dataset))) if first is not None else np.array(indices, np.int64)
+        if not len(chosen) or chosen.min() < 0 or chosen.max() >= len(dataset):
+            raise ValueError(
+                f"expected indices from 0 to {len(dataset) - 1}, got {list(indices or ())!r:.80}"
+            )
+        super().__init__([dataset], _rows(0, chosen))
+
+
+def _rows(which: int, positions: np.ndarray) -> np.ndarray:
+    return np.stack([np.full(len(positions), which, np.int64), positions.astype(np.int64)], axis=1)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
-from typing import Protocol
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from omma.data.collate import collate
 from omma.data.dataset import Dataset
 from omma.data.samplers import Sampler
 from omma.data.stream import EvalStream, Key, TrainStream
+from omma.errors import OmmaError
 from omma.structures import Batch, Sample
 
 
@@ -28,7 +30,22 @@ class LoaderSettings(Protocol):
     group_by_aspect: bool
 
 
-class Seeded(torch.utils.data.Dataset[Sample]):
+class BatchLoader(DataLoader[Batch]):
+    """Batches from worker processes. An ``OmmaError`` of a worker comes out as it was raised there."""
+
+    def __iter__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Start the workers and return the iterator over batches."""
+        return _raising(super().__iter__())
+
+
+def _raising(batches: Iterator[Batch | OmmaError]) -> Iterator[Batch]:
+    for batch in batches:
+        if isinstance(batch, OmmaError):
+            raise batch
+        yield batch
+
+
+class SeededSamples(torch.utils.data.Dataset[Any]):
     """Gives each sample random generators of its own, seeded by (seed, epoch, position).
 
     So augmentation depends neither on the worker that does it nor on what was drawn before, and the
@@ -39,10 +56,13 @@ class Seeded(torch.utils.data.Dataset[Sample]):
         self.dataset = dataset
         self.seed = seed
 
-    def __getitem__(self, key: Key) -> Sample:
-        """The sample at (epoch, position)."""
+    def __getitem__(self, key: Key) -> Sample | OmmaError:
+        """The sample at (epoch, position), or what is wrong with it: the loader would wrap a traceback."""
         with seeded(self.seed, *key):
-            return self.dataset[key[1]]
+            try:
+                return self.dataset[key[1]]
+            except OmmaError as error:
+                return error
 
 
 @contextlib.contextmanager
@@ -51,10 +71,11 @@ def seeded(*words: int) -> Iterator[None]:
     state = np.random.SeedSequence(words).generate_state(3)
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(state[0]))
-        np.random.seed(int(state[1]))
-        random.seed(int(state[2]))
         try:
+            # torch.manual_seed would seed the GPUs too, which nothing restores.
+            torch.default_generator.manual_seed(int(state[0]))
+            np.random.seed(int(state[1]))
+            random.seed(int(state[2]))
             yield
         finally:
             np.random.set_state(numpy_state)
@@ -63,8 +84,19 @@ def seeded(*words: int) -> Iterator[None]:
 
 def make_train_loader(
     loader: LoaderSettings, *, seed: int, start: int = 0, rank: int = 0, world: int = 1
-) -> DataLoader[Batch]:
-    """Endless training batches from position ``start`` on; its length is that of an epoch."""
+) -> BatchLoader:
+    """Endless training batches from position ``start`` on; its length is that of an epoch.
+
+    Args:
+        loader: what the config says.
+        seed: of the order and of all augmentation.
+        start: batches of this process that were taken before.
+        rank: which process this is.
+        world: how many there are.
+
+    Raises:
+        DataError: the data set is smaller than one batch on each process.
+    """
     stream = TrainStream(
         loader.dataset,
         sampler=loader.sampler,
@@ -75,31 +107,39 @@ def make_train_loader(
         rank=rank,
         world=world,
     )
-    return _loader(loader, stream, seed)
+    return _make(loader, stream, seed)
 
 
-def make_eval_loader(loader: LoaderSettings, *, rank: int = 0, world: int = 1) -> DataLoader[Batch]:
-    """Every sample once, this process' share of them."""
+def make_eval_loader(loader: LoaderSettings, *, rank: int = 0, world: int = 1) -> BatchLoader:
+    """Every sample once over all processes, as listed; this process' share of them."""
     stream = EvalStream(len(loader.dataset), batch_size=loader.batch_size, rank=rank, world=world)
-    return _loader(loader, stream, seed=0)
+    return _make(loader, stream, seed=0)
 
 
-def _loader(loader: LoaderSettings, stream: TrainStream | EvalStream, seed: int) -> DataLoader[Batch]:
-    return DataLoader(
-        Seeded(loader.dataset, seed),
-        batch_sampler=stream,  # pyright: ignore[reportArgumentType]  # it asks for lists of int, keys do as well
+def _make(loader: LoaderSettings, stream: TrainStream | EvalStream, seed: int) -> BatchLoader:
+    return BatchLoader(
+        SeededSamples(loader.dataset, seed),
+        batch_sampler=stream,  # pyright: ignore[reportArgumentType]  # typed for int, but any key will do
         num_workers=loader.workers,
-        collate_fn=collate,
+        collate_fn=_collate,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_one_thread,
+        persistent_workers=loader.workers > 0,
+        worker_init_fn=_start_worker,
         # Without a generator of its own the loader would draw a base seed from the global one, and a resumed
         # run would see other dropout masks than a straight one.
         generator=torch.Generator(),
     )
 
 
-def _one_thread(worker: int) -> None:
+def _collate(samples: Sequence[Any]) -> Batch | OmmaError:
+    errors = [sample for sample in samples if isinstance(sample, OmmaError)]
+    return errors[0] if errors else collate(samples)
+
+
+def _start_worker(number: int) -> None:
     import cv2
 
-    cv2.setNumThreads(0)
+    cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    # Ctrl-C reaches the whole group; the training process saves its state first and then ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -11,15 +11,11 @@ from omma.registry import register
 
 
 class Sampler(ABC):
-    """Which samples an epoch has, in which order. Every epoch has the same number."""
+    """Which samples an epoch has, in which order. Every epoch has the same number of them."""
 
     @abstractmethod
     def order(self, dataset: Dataset, epoch: int, seed: int) -> np.ndarray:
         """Positions in the data set, (L,) int64; the same for the same arguments."""
-
-
-def _shuffled(indices: np.ndarray, epoch: int, seed: int) -> np.ndarray:
-    return np.random.default_rng((seed, epoch)).permutation(indices)
 
 
 @register
@@ -28,7 +24,7 @@ class RandomSampler(Sampler):
 
     def order(self, dataset: Dataset, epoch: int, seed: int) -> np.ndarray:
         """A permutation."""
-        return _shuffled(np.arange(len(dataset)), epoch, seed)
+        return _generator(epoch, seed).permutation(len(dataset))
 
 
 @register
@@ -52,17 +48,17 @@ class RepeatFactorSampler(Sampler):
     """
 
     def __init__(self, *, threshold: float = 1e-3) -> None:
-        if threshold <= 0:
-            raise ValueError(f"threshold must be positive, got {threshold}")
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold must be a share above 0 and at most 1, got {threshold}")
         self.threshold = threshold
 
     def order(self, dataset: Dataset, epoch: int, seed: int) -> np.ndarray:
         """Each sample as often as its factor says, shuffled."""
         has = dataset.class_counts() > 0  # (L, C)
-        share = has.mean(axis=0)
-        factor = np.sqrt(self.threshold / np.maximum(share, 1e-12)).clip(min=1)
+        share = has.mean(axis=0).clip(min=1 / len(dataset))
+        factor = np.sqrt(self.threshold / share).clip(min=1)
         repeats = np.ceil(np.where(has, factor, 1).max(axis=1, initial=1)).astype(np.int64)
-        return _shuffled(np.repeat(np.arange(len(dataset)), repeats), epoch, seed)
+        return _generator(epoch, seed).permutation(np.repeat(np.arange(len(dataset)), repeats))
 
 
 @register
@@ -76,7 +72,12 @@ class ClassBalancedSampler(Sampler):
         """As many draws as the data set has samples, with replacement."""
         has = dataset.class_counts() > 0
         has = np.concatenate([has, ~has.any(axis=1, keepdims=True)], axis=1)
-        groups = [np.flatnonzero(column) for column in has.T if column.any()]
-        rng = np.random.default_rng((seed, epoch))
-        which = rng.integers(len(groups), size=len(dataset))
-        return np.array([groups[g][rng.integers(len(groups[g]))] for g in which], dtype=np.int64)
+        has = has[:, has.any(axis=0)]
+        members, sizes = np.nonzero(has.T)[1], has.sum(axis=0)  # samples of class 0, of class 1, ...
+        generator = _generator(epoch, seed)
+        group = generator.integers(has.shape[1], size=len(dataset))
+        return members[(np.cumsum(sizes) - sizes)[group] + generator.integers(sizes[group])]
+
+
+def _generator(epoch: int, seed: int) -> np.random.Generator:
+    return np.random.default_rng((seed, epoch))

@@ -8,6 +8,7 @@ import numpy as np
 
 from omma.data.dataset import Dataset
 from omma.data.samplers import RandomSampler, Sampler
+from omma.errors import DataError
 
 Key = tuple[int, int]
 """(epoch, position in the data set): what a worker is asked for."""
@@ -17,16 +18,20 @@ class TrainStream:
     """Batches of keys for one of ``world`` processes, starting at any position.
 
     The processes take turns over the batches of an epoch. What doesn't fill a last round of batches is left
-    out of that epoch; every epoch has the same number of batches.
+    out of that epoch, so every epoch has the same number of batches on every process.
 
     Args:
         dataset: for its length, sizes and classes.
-        sampler: order of an epoch; null: random.
+        sampler: order of an epoch; None: random.
         batch_size: samples per batch and process.
         group_by_aspect: make batches of wide or of tall images only.
         seed: of the order.
         start: batches of this process that were taken before.
-        rank, world: which process of how many.
+        rank: which process this is.
+        world: how many there are.
+
+    Raises:
+        DataError: the samples don't fill one batch on each process.
     """
 
     def __init__(
@@ -41,6 +46,8 @@ class TrainStream:
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        if batch_size < 1:
+            raise DataError(f"batch_size: expected at least 1, got {batch_size}")
         self.dataset, self.sampler, self.batch_size = dataset, sampler or RandomSampler(), batch_size
         self.seed, self.start, self.rank, self.world = seed, start, rank, world
         sizes = dataset.image_sizes
@@ -49,39 +56,46 @@ class TrainStream:
         self.epoch_length = samples // (batch_size * world)
         """Batches of one process in an epoch."""
         if not self.epoch_length:
-            raise ValueError(f"{samples} samples don't fill one batch of {batch_size} on {world} processes")
+            processes = f" on each of {world} processes" if world > 1 else ""
+            raise DataError(
+                f"{samples} training samples don't fill one batch of {batch_size}{processes}; lower "
+                "data.train.batch_size"
+            )
 
     def __len__(self) -> int:
         return self.epoch_length
 
     def __iter__(self) -> Iterator[list[Key]]:
-        position = self.start
+        epoch, first = divmod(self.start, self.epoch_length)
         while True:
-            epoch, first = divmod(position, self.epoch_length)
-            batches = self._epoch(epoch)
-            for number in range(first, self.epoch_length):
-                yield [(epoch, int(i)) for i in batches[number * self.world + self.rank]]
-            position = (epoch + 1) * self.epoch_length
+            for batch in self._epoch(epoch)[first * self.world + self.rank :: self.world]:
+                yield [(epoch, int(position)) for position in batch]
+            epoch, first = epoch + 1, 0
 
     def _epoch(self, epoch: int) -> np.ndarray:
         """All batches of an epoch, (batches, batch_size)."""
         order = self.sampler.order(self.dataset, epoch, self.seed)
-        if self.wide is not None:
-            order = self._by_aspect(order, epoch)
         count = self.epoch_length * self.world
-        return order[: count * self.batch_size].reshape(count, self.batch_size)
+        batches = self._grouped(order, epoch) if self.wide is not None else order
+        return batches[: count * self.batch_size].reshape(count, self.batch_size)
 
-    def _by_aspect(self, order: np.ndarray, epoch: int) -> np.ndarray:
-        """The order rearranged into batches of one aspect; what fills none comes last, mixed."""
+    def _grouped(self, order: np.ndarray, epoch: int) -> np.ndarray:
+        """The order rearranged into batches of one aspect, each standing where its last sample stood.
+
+        What fills no batch of its aspect comes last, mixed.
+        """
         assert self.wide is not None
-        full, rest = [], []
-        for group in (order[self.wide[order]], order[~self.wide[order]]):
-            cut = len(group) // self.batch_size * self.batch_size
-            full.append(group[:cut].reshape(-1, self.batch_size))
-            rest.append(group[cut:])
-        batches = np.concatenate(full)
-        shuffled = np.random.default_rng((self.seed, epoch, 1)).permutation(len(batches))
-        return np.concatenate([batches[shuffled].ravel(), *rest])
+        size, wide = self.batch_size, self.wide[order]
+        batches, ends, rest = [], [], []
+        for places in (np.flatnonzero(wide), np.flatnonzero(~wide)):
+            full = len(places) // size * size
+            batches.append(places[:full].reshape(-1, size))
+            ends.append(places[size - 1 : full : size])
+            rest.append(places[full:])
+        by_end = np.concatenate(batches)[np.argsort(np.concatenate(ends))]
+        # Samples at the very end are left out; which ones must not hang on their aspect.
+        left = np.random.default_rng((self.seed, epoch, 1)).permutation(np.concatenate(rest))
+        return order[np.concatenate([by_end.ravel(), left])]
 
 
 class EvalStream:
@@ -90,16 +104,19 @@ class EvalStream:
     Args:
         length: of the data set.
         batch_size: samples per batch.
-        rank, world: which process of how many.
+        rank: which process this is.
+        world: how many there are.
     """
 
     def __init__(self, length: int, *, batch_size: int, rank: int = 0, world: int = 1) -> None:
-        self.indices = range(rank, length, world)
+        if batch_size < 1:
+            raise DataError(f"batch_size: expected at least 1, got {batch_size}")
+        self.positions = range(rank, length, world)
         self.batch_size = batch_size
 
     def __len__(self) -> int:
-        return -(-len(self.indices) // self.batch_size)
+        return -(-len(self.positions) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for first in range(0, len(self.indices), self.batch_size):
-            yield [(0, i) for i in self.indices[first : first + self.batch_size]]
+        for first in range(0, len(self.positions), self.batch_size):
+            yield [(0, position) for position in self.positions[first : first + self.batch_size]]

@@ -1,4 +1,4 @@
-"""Data sets of boxes and masks: COCO, Pascal VOC and YOLO folders."""
+"""Readers of detection data sets."""
 
 from omma_detection.datasets.base import DetectionDataset
 from omma_detection.datasets.coco import CocoDetection

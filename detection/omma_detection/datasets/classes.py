@@ -1,4 +1,4 @@
-"""Class names: known lists, and the map from an annotation file's names to labels."""
+"""Known lists of classes, and matching a list against the names in a file."""
 
 from __future__ import annotations
 
@@ -7,158 +7,84 @@ from collections.abc import Sequence
 
 from omma.errors import DataError
 
-KNOWN: dict[str, tuple[str, ...]] = {
-    "coco": tuple(
-        [
-            "person",
-            "bicycle",
-            "car",
-            "motorcycle",
-            "airplane",
-            "bus",
-            "train",
-            "truck",
-            "boat",
-            "traffic light",
-            "fire hydrant",
-            "stop sign",
-            "parking meter",
-            "bench",
-            "bird",
-            "cat",
-            "dog",
-            "horse",
-            "sheep",
-            "cow",
-            "elephant",
-            "bear",
-            "zebra",
-            "giraffe",
-            "backpack",
-            "umbrella",
-            "handbag",
-            "tie",
-            "suitcase",
-            "frisbee",
-            "skis",
-            "snowboard",
-            "sports ball",
-            "kite",
-            "baseball bat",
-            "baseball glove",
-            "skateboard",
-            "surfboard",
-            "tennis racket",
-            "bottle",
-            "wine glass",
-            "cup",
-            "fork",
-            "knife",
-            "spoon",
-            "bowl",
-            "banana",
-            "apple",
-            "sandwich",
-            "orange",
-            "broccoli",
-            "carrot",
-            "hot dog",
-            "pizza",
-            "donut",
-            "cake",
-            "chair",
-            "couch",
-            "potted plant",
-            "bed",
-            "dining table",
-            "toilet",
-            "tv",
-            "laptop",
-            "mouse",
-            "remote",
-            "keyboard",
-            "cell phone",
-            "microwave",
-            "oven",
-            "toaster",
-            "sink",
-            "refrigerator",
-            "book",
-            "clock",
-            "vase",
-            "scissors",
-            "teddy bear",
-            "hair drier",
-            "toothbrush",
-        ]
-    ),
-    "voc": tuple(
-        [
-            "aeroplane",
-            "bicycle",
-            "bird",
-            "boat",
-            "bottle",
-            "bus",
-            "car",
-            "cat",
-            "chair",
-            "cow",
-            "diningtable",
-            "dog",
-            "horse",
-            "motorbike",
-            "person",
-            "pottedplant",
-            "sheep",
-            "sofa",
-            "train",
-            "tvmonitor",
-        ]
-    ),
-}
+# fmt: off
+COCO = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
+    "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee",
+    "skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard",
+    "tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple",
+    "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch",
+    "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard",
+    "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors",
+    "teddy bear", "hair drier", "toothbrush",
+)
+VOC = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)
+# fmt: on
+
+KNOWN = {"coco": COCO, "voc": VOC}
+"""Lists that a config may name; their order is that of published weights."""
 
 
-def resolve(classes: Sequence[str] | str | None, found: Sequence[str], where: str) -> tuple[str, ...]:
-    """The class names in label order.
-
-    Args:
-        classes: names, the name of a known list, or null for those of the annotations.
-        found: the names in the annotations.
-        where: the annotation file, for messages.
+def class_list(classes: tuple[str, ...] | str | None) -> tuple[str, ...] | None:
+    """The names behind what a config says; None stays None.
 
     Raises:
-        DataError: an unknown list, a name written twice, or one that the annotations don't have.
+        ValueError: no list has that name, or a class stands twice, or there is none.
     """
     if classes is None:
-        if not found:
-            raise DataError(f"{where}: no classes there; name them in data.classes")
-        return tuple(found)
+        return None
     if isinstance(classes, str):
         if classes not in KNOWN:
-            raise DataError(
-                f"data.classes: no known list is called '{classes}'; there are {', '.join(KNOWN)}"
+            raise ValueError(
+                f"classes: expected a list of names or one of {', '.join(KNOWN)}, got '{classes}'"
             )
-        classes = KNOWN[classes]
-    twice = sorted({name for name in classes if list(classes).count(name) > 1})
-    if twice:
-        raise DataError(f"data.classes: written twice: {', '.join(twice)}")
-    missing = [name for name in classes if name not in found]
-    if missing:
-        raise DataError(_mismatch(missing, classes, found, where))
+        return KNOWN[classes]
+    if not classes:
+        raise ValueError("classes: expected at least one name, got an empty list")
+    if twice := sorted({name for name in classes if classes.count(name) > 1}):
+        raise ValueError(f"classes: expected each name once, got {', '.join(twice)} more than once")
     return tuple(classes)
 
 
-def _mismatch(missing: Sequence[str], classes: Sequence[str], found: Sequence[str], where: str) -> str:
-    all_of = "none" if len(missing) == len(classes) else f"{len(missing)} of {len(classes)}"
+def match_classes(wanted: Sequence[str], found: Sequence[str], where: str, *, all_needed: bool) -> None:
+    """See that the classes asked for are those of a file.
+
+    Args:
+        wanted: from the config.
+        found: names in the file.
+        where: the file, for the message.
+        all_needed: whether each wanted class must be there; otherwise one is enough.
+
+    Raises:
+        DataError: none of them is there, or one is missing; the message has both lists and nearest names.
+    """
+    missing = [name for name in wanted if name not in found]
+    if not missing or (not all_needed and len(missing) < len(wanted)):
+        return
+    what = (
+        "none of the classes" if len(missing) == len(wanted) else f"no class {_listed(missing, quote=True)}"
+    )
     lines = [
-        f"{where}: {all_of} of the classes asked for are there"
-        if all_of == "none"
-        else f"{where}: {all_of} classes asked for are not there"
+        f"{where}: {what} asked for is in the file" if len(missing) == len(wanted) else f"{where}: {what}"
     ]
-    for name in missing[:10]:
-        near = difflib.get_close_matches(name, found, 1, 0.5)
-        lines.append(f"    '{name}' is missing" + (f"; did you mean '{near[0]}'?" if near else ""))
-    lines.append(f"    asked for: {', '.join(classes)}")
-    lines.append(f"    found: {', '.join(found) or 'no class at all'}")
-    return "\n".join(lines)
+    lines += [f"  asked for: {_listed(wanted)}", f"  in the file: {_listed(found) or 'none'}"]
+    if near := [(name, close[0]) for name in missing if (close := _nearest(name, found))]:
+        lines.append(
+            "  did you mean " + ", ".join(f"'{close}' for '{name}'" for name, close in near[:5]) + "?"
+        )
+    lines.append("  set data.classes to names of the file, or to null for all of them")
+    raise DataError("\n".join(lines))
+
+
+def _nearest(name: str, found: Sequence[str]) -> list[str]:
+    folded = {each.lower(): each for each in found}
+    return [folded[each] for each in difflib.get_close_matches(name.lower(), folded, 1)]
+
+
+def _listed(names: Sequence[str], *, quote: bool = False, limit: int = 30) -> str:
+    shown = ", ".join(f"'{name}'" if quote else name for name in names[:limit])
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > limit else shown

@@ -1,36 +1,46 @@
-"""COCO's annotation files (Lin et al., Microsoft COCO, 2014)."""
+"""COCO's instance annotations (Lin et al., 2014; https://cocodataset.org/#format-data)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import math
+from array import array
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from omma.data import AnnotationsBuilder, Report
+import numpy as np
+
+from omma.data.annotations import Annotations, Report
+from omma.data.columns import ImageColumns, ObjectColumns, build_annotations, require_images
+from omma.data.json_records import read_records
+from omma.data.paths import inside, under
 from omma.data.transforms import AnyTransform
 from omma.errors import DataError
 from omma.registry import register
-from omma_detection.datasets.base import DetectionDataset, ObjectReader, inside
-from omma_detection.datasets.classes import resolve
+from omma_detection.datasets.base import DetectionDataset, OnError
+from omma_detection.datasets.classes import class_list, match_classes
 
 
 @register
 class CocoDetection(DetectionDataset):
-    """Boxes, and outlines where wanted, from one JSON file.
+    """Images and a COCO instances file.
+
+    Labels are matched by class name, never by the order or the ids of the file's categories.
 
     Args:
-        annotations: the JSON file, relative to ``root``.
-        images: folder of the images, relative to ``root``.
-        root: folder of both; null: the working directory.
-        classes: names in label order, the name of a known list, or null: all of the file, by category id.
+        annotations: the JSON file.
+        images: folder of the images.
+        root: folder that both are relative to.
+        classes: names in label order, a known list ('coco', 'voc'), or null: all of the file by rising id.
+            Objects of other categories are left out.
         transforms: applied to each sample.
-        masks: give each sample its ``masks``.
-        drop_empty: leave out images without objects.
-        on_error: what to do with an image that can't be read.
+        masks: read the segmentations. Samples then have ``masks``, targets ``segmentations``, and objects
+            without one are dropped.
+        drop_empty: leave out images without objects, as is usual for training on COCO.
+        on_error: what happens when an image can't be read.
 
     Raises:
-        DataError: the file is missing, no JSON, or not in COCO's form; the classes aren't there.
+        DataError: the file is no COCO instances file, contradicts itself, lacks one of the classes, or names
+            images outside of its folder.
     """
 
     def __init__(
@@ -43,93 +53,178 @@ class CocoDetection(DetectionDataset):
         transforms: tuple[AnyTransform, ...] = (),
         masks: bool = False,
         drop_empty: bool = False,
-        on_error: Literal["raise", "skip"] = "raise",
+        on_error: OnError = "raise",
     ) -> None:
-        base = Path(root or ".")
-        source = base / annotations
         report = Report()
-        names, builder = _read(source, base / images, classes, masks, report)
+        reader = _Reader(under(root, annotations), masks=masks)
+        wanted = class_list(classes)
+        names, table = reader.read(wanted, report)
         super().__init__(
-            annotations=builder.build(),
+            table,
+            folder=under(root, images),
             classes=names,
+            report=report,
             transforms=transforms,
             masks=masks,
             drop_empty=drop_empty,
             on_error=on_error,
-            report=report,
-            source=str(source),
         )
 
 
-def _read(
-    source: Path, images: Path, classes: Sequence[str] | str | None, masks: bool, report: Report
-) -> tuple[tuple[str, ...], AnnotationsBuilder]:
-    data = load_json(source)
-    try:
-        categories = {
-            c["id"]: str(c["name"]) for c in sorted(data.get("categories", []), key=lambda c: c["id"])
-        }
-        names = resolve(classes, list(categories.values()), str(source))
-        labels = {id: names.index(name) for id, name in categories.items() if name in names}
-        builder = AnnotationsBuilder(segmentations=masks)
-        reader = ObjectReader(builder, report)
-        groups = _by_image(data, categories, source)
-        for image in data["images"]:
-            size = (int(image["height"]), int(image["width"]))
-            builder.image(inside(images, image["file_name"], str(source)), image["id"], *size)
-            for a in groups.pop(image["id"]):
-                if a["category_id"] not in labels:
-                    report.note("objects of other classes left out", f"annotation {a.get('id')}")
-                    continue
-                x, y, width, height = (float(value) for value in a["bbox"])
-                reader.add(
-                    (x, y, x + width, y + height),
-                    labels[a["category_id"]],
-                    size=size,
-                    where=f"annotation {a.get('id')} of image {image['id']}",
-                    crowd=bool(a.get("iscrowd", 0)),
-                    area=a.get("area"),
-                    segmentation=a.get("segmentation") if masks else None,
-                )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        kind = f"misses the key {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"{source}: not a COCO file of objects: {kind}") from None
-    return names, builder
+class _Reader:
+    """One pass over a file. Ids become codes as they are met, since the lists come in any order."""
 
+    def __init__(self, path: Path, *, masks: bool) -> None:
+        self.path, self.masks = path, masks
+        self.images, self.objects = ImageColumns(), ObjectColumns(segmentations=masks)
+        self.image_codes: dict[int | str, int] = {}
+        self.image_rows = array("i")  # code -> row in images, -1 until the image was met
+        self.category_codes: dict[int | str, int] = {}
+        self.categories: dict[int | str, str] = {}
 
-def _by_image(data: dict[str, Any], categories: dict[Any, str], source: Path) -> dict[Any, list[Any]]:
-    """Annotations of each image."""
-    groups: dict[Any, list[Any]] = {}
-    for image in data["images"]:
-        if image["id"] in groups:
-            raise DataError(f"{source}: two images have the id {image['id']}")
-        groups[image["id"]] = []
-    for a in data.pop("annotations"):
-        if a["image_id"] not in groups:
+    def read(self, wanted: tuple[str, ...] | None, report: Report) -> tuple[tuple[str, ...], Annotations]:
+        handlers = {"images": self.image, "annotations": self.annotation, "categories": self.category}
+        keys = read_records(self.path, handlers)
+        if missing := [key for key in handlers if key not in keys]:
             raise DataError(
-                f"{source}: annotation {a.get('id')} is of image {a['image_id']}, which isn't there"
+                f"{self.path}: expected a COCO instances file with {', '.join(handlers)}; it has no "
+                f"{' and no '.join(missing)} (its keys: {', '.join(sorted(keys)) or 'none'})"
             )
-        if a["category_id"] not in categories:
-            known = ", ".join(map(str, list(categories)[:10]))
+        require_images(self.images, str(self.path))
+        names = self.names(wanted)
+        self.resolve(names, report)
+        table = build_annotations(self.images, self.objects, report, place=self.place, masks_only=self.masks)
+        return names, table
+
+    def place(self, number: int) -> str:
+        annotation = self.objects.id[number]
+        return f"{self.path}: annotations[{number}]" + (f" (id {annotation})" if annotation >= 0 else "")
+
+    def image(self, number: int, record: Any) -> None:
+        where = f"{self.path}: images[{number}]"
+        _require(record, ("id", "file_name", "height", "width"), where)
+        code = self.image_code(_id(record["id"], where))
+        if self.image_rows[code] >= 0:
             raise DataError(
-                f"{source}: annotation {a.get('id')} has category {a['category_id']}, which isn't there; ids are {known}"
+                f"{where}: the image id {record['id']!r} stands at images[{self.image_rows[code]}] too"
             )
-        groups[a["image_id"]].append(a)
-    return groups
+        name, height, width = record["file_name"], record["height"], record["width"]
+        if not isinstance(name, str):
+            raise DataError(f"{where}: expected text in 'file_name', got {name!r:.80}")
+        if not all(_is_number(side) and 0 < side < 2**31 and side == int(side) for side in (height, width)):
+            raise DataError(
+                f"{where}: expected a height and width in pixels, got {height!r:.40} and {width!r:.40}"
+            )
+        self.image_rows[code] = len(self.images)
+        self.images.add(inside(name, where), record["id"], int(height), int(width))
+
+    def category(self, number: int, record: Any) -> None:
+        where = f"{self.path}: categories[{number}]"
+        _require(record, ("id", "name"), where)
+        id, name = _id(record["id"], where), record["name"]
+        if not isinstance(name, str):
+            raise DataError(f"{where}: expected text in 'name', got {name!r:.80}")
+        if id in self.categories:
+            raise DataError(f"{where}: the category id {id!r} is that of '{self.categories[id]}' too")
+        if name in self.categories.values():
+            raise DataError(
+                f"{where}: there are two categories called '{name}'; classes are told apart by name"
+            )
+        self.categories[id] = name
+
+    def annotation(self, number: int, record: Any) -> None:
+        where = f"{self.path}: annotations[{number}]"
+        _require(record, ("image_id", "category_id", "bbox"), where)
+        image = self.image_code(_id(record["image_id"], where))
+        category = _id(record["category_id"], where)
+        box = record["bbox"]
+        if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+            raise DataError(f"{where}: expected 'bbox': [x, y, width, height] in pixels, got {box!r:.80}")
+        area, crowd, own = record.get("area", math.nan), record.get("iscrowd", 0), record.get("id")
+        if not _is_number(area):
+            raise DataError(f"{where}: expected a number in 'area', got {area!r:.80}")
+        if crowd not in (0, 1):
+            raise DataError(f"{where}: expected 0 or 1 in 'iscrowd', got {crowd!r:.80}")
+        x, y, width, height = box
+        try:
+            self.objects.add(
+                image,
+                self.category_codes.setdefault(category, len(self.category_codes)),
+                (x, y, x + width, y + height),
+                crowd=bool(crowd),
+                area=area,
+                id=own if isinstance(own, int) and 0 <= own < 2**63 else -1,
+                segmentation=record.get("segmentation") if self.masks else None,
+            )
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"{where}: {error}") from None
+
+    def image_code(self, id: int | str) -> int:
+        code = self.image_codes.setdefault(id, len(self.image_codes))
+        if code == len(self.image_rows):
+            self.image_rows.append(-1)
+        return code
+
+    def names(self, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+        if not self.categories:
+            raise DataError(f"{self.path}: expected at least one category, 'categories' is empty")
+        found = [
+            self.categories[id] for id in sorted(self.categories, key=lambda id: (isinstance(id, str), id))
+        ]
+        if wanted is None:
+            return tuple(found)
+        match_classes(wanted, found, str(self.path), all_needed=True)
+        return wanted
+
+    def resolve(self, names: tuple[str, ...], report: Report) -> None:
+        """Turn the codes of ids into rows of images and labels."""
+        objects = self.objects
+        if not len(objects):
+            return
+        owner = np.frombuffer(self.image_rows, np.int32)[np.frombuffer(objects.image, np.int32)]
+        if len(bad := np.flatnonzero(owner < 0)):
+            id = list(self.image_codes)[objects.image[int(bad[0])]]
+            raise DataError(
+                f"{self.place(int(bad[0]))}: no image has the id {id!r} ({len(bad)} such annotations); do "
+                "'images' and 'annotations' belong to the same split?"
+            )
+        labels = {name: label for label, name in enumerate(names)}
+        by_code = np.array(
+            [labels.get(self.categories.get(id, ""), -1) for id in self.category_codes], np.int32
+        )
+        known = np.array([id in self.categories for id in self.category_codes])
+        codes = np.frombuffer(objects.label, np.int32)
+        if len(bad := np.flatnonzero(~known[codes])):
+            id = list(self.category_codes)[codes[bad[0]]]
+            raise DataError(
+                f"{self.place(int(bad[0]))}: no category has the id {id!r} ({len(bad)} such annotations); there "
+                f"are {', '.join(f'{id} {name}' for id, name in list(self.categories.items())[:20])}"
+            )
+        left_out = np.flatnonzero(by_code[codes] < 0)
+        if len(left_out):
+            report.note(
+                "objects left out: a category not asked for", self.place(int(left_out[0])), len(left_out)
+            )
+        ids = np.frombuffer(objects.id, np.int64)
+        repeated = len(ids) - len(np.unique(ids[ids >= 0])) - int((ids < 0).sum())
+        report.note("annotations that share an id with another; all are kept", str(self.path), repeated)
+        objects.image, objects.label = array("i", owner.tobytes()), array("i", by_code[codes].tobytes())
 
 
-def load_json(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON file.
+def _require(record: Any, keys: tuple[str, ...], where: str) -> None:
+    if not isinstance(record, dict):
+        raise DataError(f"{where}: expected an object with {', '.join(keys)}, got {record!r:.80}")
+    if missing := [key for key in keys if key not in record]:
+        raise DataError(
+            f"{where}: there is no {', '.join(map(repr, missing))}; it has {', '.join(record) or 'nothing'}"
+        )
 
-    Raises:
-        DataError: missing, not JSON, or no mapping.
-    """
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise DataError(f"{path}: expected a mapping with images, annotations, categories")
-    return data
+
+def _id(value: Any, where: str) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise DataError(f"{where}: expected a number or text as an id, got {value!r:.80}")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

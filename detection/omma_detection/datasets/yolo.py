@@ -1,133 +1,215 @@
-"""Folders in the form that YOLO trainers use."""
+"""Folders of images beside folders of text files with boxes relative to the image's size."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
-from omma.data import AnnotationsBuilder, Report, image_size
+from omma.data.annotations import Report
+from omma.data.columns import ImageColumns, ObjectColumns, build_annotations, require_images
+from omma.data.images import image_size
+from omma.data.paths import inside
 from omma.data.transforms import AnyTransform
 from omma.errors import DataError
 from omma.registry import register
-from omma_detection.datasets.base import DetectionDataset, ObjectReader
-from omma_detection.datasets.classes import resolve
+from omma_detection.datasets.base import DetectionDataset, OnError
+from omma_detection.datasets.classes import class_list, match_classes
 
-_IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+_FARTHEST = 2.0
+"""A relative coordinate beyond this was written in pixels."""
 
 
 @register
 class YoloDetection(DetectionDataset):
-    """Boxes or polygons from one text file per image.
+    """``root/images/SPLIT/**`` and, for each image, ``root/labels/SPLIT/**.txt``.
 
-    Each line is ``class cx cy w h`` or ``class x y x y x y ...`` in fractions of the image. An image without
-    a text file has no objects.
+    A line is ``class cx cy w h`` or an outline ``class x1 y1 x2 y2 x3 y3 ...``, with x relative to the width
+    of the image and y to its height. An image without a text file has no objects. Class numbers count the names in
+    ``data.yaml`` (``names``: a list, or a mapping from numbers) or the lines of ``classes.txt`` in ``root``.
 
     Args:
-        root: folder of the data set; class names are read from its ``data.yaml`` or ``classes.txt``.
-        images: folder of the images below ``root``, e.g. ``images/train``.
-        labels: folder of the text files; null: as ``images`` with its first ``images`` replaced by ``labels``.
-        classes: names in label order, or null: those of the file.
+        root: the folder.
+        split: subfolder of both; empty if there is none.
+        classes: names in label order, a known list ('coco', 'voc'), or null: all of the file. Objects of
+            other classes are left out.
         transforms: applied to each sample.
-        masks: give each sample its ``masks``.
+        masks: keep outlines; objects given as boxes are dropped then.
         drop_empty: leave out images without objects.
-        on_error: what to do with an image that can't be read.
+        on_error: what happens when an image can't be read. Sizes are read from all images at once, and
+            those that can't be read are left out then.
 
     Raises:
-        DataError: a folder or the names are missing, or a line can't be understood.
+        DataError: a file is missing or broken, a line isn't of this form, or a class has no name.
     """
 
     def __init__(
         self,
         *,
         root: str,
-        images: str,
-        labels: str | None = None,
+        split: str = "train",
         classes: tuple[str, ...] | str | None = None,
         transforms: tuple[AnyTransform, ...] = (),
         masks: bool = False,
         drop_empty: bool = False,
-        on_error: Literal["raise", "skip"] = "raise",
+        on_error: OnError = "raise",
     ) -> None:
-        base = Path(root)
-        folder = base / images
-        texts = base / (images.replace("images", "labels", 1) if labels is None else labels)
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder of images")
-        found = _names(base)
-        names = resolve(classes, found, str(base))
-        builder, report = AnnotationsBuilder(segmentations=masks), Report()
-        reader = ObjectReader(builder, report)
-        for file in sorted(f for f in folder.rglob("*") if f.suffix.lower() in _IMAGES):
-            size = image_size(file)
-            id = str(file.relative_to(folder).with_suffix(""))
-            builder.image(str(file), id, *size)
-            text = texts / file.relative_to(folder).with_suffix(".txt")
-            if text.is_file():
-                _read_labels(text, size, found, names, reader)
+        folder, report = Path(root), Report()
+        wanted = class_list(classes)
+        if split:
+            inside(split, "split")
+        found = class_names(folder)
+        if wanted:
+            match_classes(wanted, found, str(folder), all_needed=True)
+        names = wanted or found
+        labels = [names.index(name) if name in names else -1 for name in found]
+        reader = _Reader(folder / "images" / split, folder / "labels" / split, labels, report, masks=masks)
+        reader.read(skip=on_error == "skip")
+        require_images(reader.images, str(reader.folder))
+        table = build_annotations(
+            reader.images, reader.objects, report, place=lambda i: reader.places[i], masks_only=masks
+        )
         super().__init__(
-            annotations=builder.build(),
+            table,
+            folder=reader.folder,
             classes=names,
+            report=report,
             transforms=transforms,
             masks=masks,
             drop_empty=drop_empty,
             on_error=on_error,
-            report=report,
-            source=str(folder),
         )
 
 
-def _names(base: Path) -> list[str]:
-    """Class names in the file's order."""
-    for name in ("data.yaml", "data.yml", "dataset.yaml"):
-        if (base / name).is_file():
+class _Reader:
+    """Collects a split image by image, in the order of their names."""
+
+    def __init__(self, folder: Path, texts: Path, labels: list[int], report: Report, *, masks: bool) -> None:
+        self.folder, self.texts, self.labels, self.report = folder, texts, labels, report
+        self.images, self.objects = ImageColumns(), ObjectColumns(segmentations=masks)
+        self.masks = masks
+        self.places: list[str] = []
+
+    def read(self, *, skip: bool) -> None:
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder}: expected a folder of images, found none")
+        if not self.texts.is_dir():
+            raise DataError(f"{self.texts}: expected a folder of text files with boxes, found none")
+        for path in sorted(file for file in self.folder.rglob("*") if file.suffix.lower() in _ENDINGS):
             try:
-                data: Any = yaml.safe_load((base / name).read_text(encoding="utf-8"))
-                names = data["names"]
-                return (
-                    [str(names[k]) for k in sorted(names)]
-                    if isinstance(names, dict)
-                    else [str(n) for n in names]
-                )
-            except (yaml.YAMLError, UnicodeError, KeyError, TypeError, RecursionError) as error:
-                raise DataError(f"{base / name}: no list of class 'names' there: {error}") from None
-    if (base / "classes.txt").is_file():
-        lines = (base / "classes.txt").read_text(encoding="utf-8").splitlines()
-        return [line.strip() for line in lines if line.strip()]
-    raise DataError(f"{base}: class names are missing; expected a data.yaml with 'names' or a classes.txt")
+                size = image_size(path)
+            except DataError as error:
+                if not skip:
+                    raise
+                self.report.note("images left out: they can't be read", str(error))
+                continue
+            self.image(path.relative_to(self.folder), size)
 
+    def image(self, name: Path, size: tuple[int, int]) -> None:
+        row = len(self.images)
+        self.images.add(name.as_posix(), name.with_suffix("").as_posix(), *size)
+        text = (self.texts / name).with_suffix(".txt")
+        if not text.exists():
+            self.report.note("images without a text file; they count as empty", str(text))
+            return
+        for number, line in enumerate(_lines(text), 1):
+            if line.strip():
+                self.object(row, line.split(), size, f"{text}:{number}")
 
-def _read_labels(
-    text: Path, size: tuple[int, int], found: list[str], names: tuple[str, ...], reader: ObjectReader
-) -> None:
-    height, width = size
-    for number, line in enumerate(text.read_text(encoding="utf-8").splitlines(), 1):
-        words = line.split()
-        if not words:
-            continue
-        try:
-            index, values = int(words[0]), [float(word) for word in words[1:]]
-        except ValueError:
-            raise DataError(f"{text}:{number}: expected a class and numbers, got '{line:.60}'") from None
-        if not 0 <= index < len(found):
-            raise DataError(f"{text}:{number}: class {index}, but there are {len(found)} names")
-        if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-            raise DataError(f"{text}:{number}: expected 4 numbers or a polygon, got {len(values)} numbers")
-        if found[index] not in names:
-            reader.report.note("objects of other classes left out", f"{text}:{number}")
-            continue
-        if len(values) == 4:
-            cx, cy, w, h = values
-            x1, y1, x2, y2 = (
-                (cx - w / 2) * width,
-                (cy - h / 2) * height,
-                (cx + w / 2) * width,
-                (cy + h / 2) * height,
+    def object(self, image: int, words: list[str], size: tuple[int, int], where: str) -> None:
+        if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
+            raise DataError(
+                f"{where}: expected 'class cx cy w h' or 'class x1 y1 x2 y2 x3 y3 ...', got "
+                f"{len(words)} words"
             )
-            ring = [x1, y1, x2, y1, x2, y2, x1, y2]
-        else:
-            ring = [v * (height if i % 2 else width) for i, v in enumerate(values)]
-            x1, y1, x2, y2 = min(ring[::2]), min(ring[1::2]), max(ring[::2]), max(ring[1::2])
-        label = names.index(found[index])
-        reader.add((x1, y1, x2, y2), label, size=size, where=f"{text}:{number}", segmentation=[ring])
+        try:
+            number, values = int(words[0]), [float(word) for word in words[1:]]
+        except ValueError:
+            raise DataError(
+                f"{where}: expected numbers, a whole one first, got {' '.join(words)!r:.80}"
+            ) from None
+        if not 0 <= number < len(self.labels):
+            raise DataError(
+                f"{where}: there is no class {number}; the names go from 0 to {len(self.labels) - 1}"
+            )
+        if far := [value for value in values if abs(value) > _FARTHEST and abs(value) != float("inf")]:
+            raise DataError(
+                f"{where}: expected coordinates relative to the image's size, 0 to 1, got {far[0]:g}"
+            )
+        if self.labels[number] < 0:
+            self.report.note("objects left out: a class not asked for", where)
+        height, width = size
+        pixels = [value * (height if i % 2 else width) for i, value in enumerate(values)]
+        outline = pixels if len(words) > 5 else None
+        self.objects.add(
+            image,
+            self.labels[number],
+            _around(pixels) if outline else _from_center(pixels),
+            segmentation=[outline] if outline and self.masks else None,
+        )
+        self.places.append(where)
+
+
+def class_names(folder: Path) -> tuple[str, ...]:
+    """Names of the classes in label order, from ``data.yaml`` or ``classes.txt``.
+
+    Raises:
+        DataError: neither is there, or it isn't of the expected form.
+    """
+    for name in ("data.yaml", "data.yml"):
+        if (folder / name).exists():
+            return _names_from_yaml(folder / name)
+    if not (folder / "classes.txt").exists():
+        raise DataError(
+            f"{folder}: expected the names of the classes in data.yaml or classes.txt, found neither"
+        )
+    names = tuple(line.strip() for line in _lines(folder / "classes.txt") if line.strip())
+    return _checked(names, folder / "classes.txt")
+
+
+def _names_from_yaml(path: Path) -> tuple[str, ...]:
+    try:
+        content: Any = yaml.safe_load("\n".join(_lines(path)))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise DataError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise DataError(
+                f"{path}: expected 'names' to number the classes 0, 1, 2, ..., got {list(names)!r:.80}"
+            )
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list):
+        raise DataError(f"{path}: expected 'names', a list or a mapping from numbers, got {names!r:.80}")
+    return _checked(tuple(map(str, names)), path)
+
+
+def _checked(names: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    if not names:
+        raise DataError(f"{path}: expected at least one class name, found none")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{path}: expected each class once, got {', '.join(twice)} more than once")
+    return names
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        yield from path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: expected text, found bytes that are no UTF-8") from None
+
+
+def _from_center(values: list[float]) -> tuple[float, float, float, float]:
+    x, y, width, height = values
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _around(points: list[float]) -> tuple[float, float, float, float]:
+    return min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])
