@@ -125,7 +125,7 @@ def share_tensors(tensors: Iterable[Tensor]) -> None:
 def share_buffers(model: nn.Module) -> None:
     """Give every process the buffers (running statistics) of process 0.
 
-    Each process updates its own from its own batches. Shared before every step, they are a function of the
-    checkpoint alone, whatever the mode.
+    Each process updates its own from its own batches. Shared after every step, they and their averages are
+    the same everywhere, as a checkpoint has them.
     """
     share_tensors(model.buffers())

@@ -207,7 +207,6 @@ class Runner:
         """One update of the weights from ``accumulate`` batches. Returns the losses, on the device."""
         accumulate, device = self.settings.accumulate, self.device
         self.model.train()
-        share_buffers(self.model)
         factor = self.schedule.factor(self.step, self.total_steps, self.length.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
@@ -232,6 +231,7 @@ class Runner:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        share_buffers(self.model)
         if self.ema:
             self.ema.update(self.model, self.step + 1)
         return mean
@@ -245,7 +245,6 @@ class Runner:
         """
         if self.val_loader is None:
             raise SetupError("there is nothing to evaluate: the config has no data.val")
-        share_buffers(self.model)
         weights = self.ema.swapped(self.model) if self.ema else nullcontext()
         with untouched_rng(self.device), weights:
             return evaluate(
@@ -267,7 +266,6 @@ class Runner:
             SetupError: it can't be written.
         """
         self.watch.check()
-        share_buffers(self.model)
         checkpoint = capture(self)
         path = from_main(lambda: self.store.save(checkpoint, best=best))
         self._call(lambda hook: hook.after_save(self, path))
