@@ -8,16 +8,18 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 
 from omma.errors import DataError, SetupError
-from omma.metrics import Ranking, Table
+from omma.metrics import Table
 from omma.visualization.charts import heat_map, line_chart
 from omma.visualization.findings import RESULTS, Findings, read_findings
 from omma.visualization.images import encode_rgb, read_rgb
 from omma.visualization.run_log import RunLog
+
+P = TypeVar("P")
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#223;background:#f6f7f9;margin:0}
@@ -119,12 +121,12 @@ def _training(log: RunLog) -> list[str]:
 
 
 def _evaluation(findings: Findings) -> list[str]:
-    out: list[str] = []
-    for report in findings.reports:
-        out += [_table(table) for table in report.tables]
-        charts = [line_chart(curves) for curves in report.curves]
-        charts += [heat_map(matrix) for matrix in report.matrices]
-        out.append(_charts(charts) if charts else "")
+    reports = findings.reports
+    out = [_table(table) for report in reports for table in report.tables]
+    charts = [line_chart(curves) for report in reports for curves in report.curves]
+    # Metrics that judge the same predictions show the same confusions.
+    charts += [heat_map(matrix) for matrix in _distinct([m for report in reports for m in report.matrices])]
+    out += [_charts(charts)] if charts else []
     if out:
         out.insert(0, "<h2>Classes</h2>")
     out += _worst(findings)
@@ -133,7 +135,7 @@ def _evaluation(findings: Findings) -> list[str]:
 
 
 def _worst(findings: Findings) -> list[str]:
-    rankings = _distinct([ranking for report in findings.reports for ranking in report.rankings])
+    rankings = _distinct([r for report in findings.reports for r in report.rankings if r.entries])
     captions = {position: text for ranking in rankings for position, _, text in ranking.entries}
     pictures = sorted((findings.folder / "worst").glob("*.jpg"))
     out = _gallery("Worst images: prediction on the left, ground truth on the right", pictures, captions)
@@ -144,11 +146,11 @@ def _worst(findings: Findings) -> list[str]:
     return out
 
 
-def _distinct(rankings: Sequence[Ranking]) -> list[Ranking]:
-    seen: list[Ranking] = []
-    for ranking in rankings:
-        if ranking.entries and ranking not in seen:
-            seen.append(ranking)
+def _distinct(parts: Sequence[P]) -> list[P]:
+    seen: list[P] = []
+    for part in parts:
+        if part not in seen:
+            seen.append(part)
     return seen
 
 

@@ -23,6 +23,11 @@ class PrecisionRecall:
     precision: np.ndarray  # (P,)
     ap: float
 
+    @property
+    def reached(self) -> float:
+        """Recall of all predictions together; NaN without ground truth."""
+        return float("nan") if np.isnan(self.ap) else float(self.recall.max(initial=0.0))
+
 
 @register
 class VocMetric(Metric):
@@ -88,7 +93,7 @@ class VocMetric(Metric):
         curves, classes = self._curves(), self.info.classes
         columns = {
             self.name.removeprefix("m"): [curve.ap for curve in curves],
-            "recall": [float(curve.recall[-1]) if len(curve.recall) else float("nan") for curve in curves],
+            "recall": [curve.reached for curve in curves],
         }
         lines = {
             name: (curve.recall.tolist(), curve.precision.tolist())
