@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -60,8 +60,8 @@ def flatten(outputs: Any) -> Iterator[Tensor]:
             yield from flatten(value)
 
 
-def detections(prediction: dict[str, Tensor], golden: dict[str, Any]) -> list[str]:
-    """Scores by rank, and for each golden box one of ours of its label, near its score and place."""
+def detections(prediction: Any, golden: dict[str, Any]) -> list[str]:
+    """Scores by rank, and for each golden box one of ours: label, score, place, and area of its mask."""
     scores = prediction["scores"].numpy()
     problems = []
     if len(scores) != golden["count"]:
@@ -85,23 +85,27 @@ def detections(prediction: dict[str, Tensor], golden: dict[str, Any]) -> list[st
     return problems
 
 
+PREDICTIONS: dict[str, Callable[[Any, dict[str, Any]], list[str]]] = {"boxes": detections}
+"""What compares a prediction, by the key that a golden one of its kind has."""
+
+
+def prediction(ours: Any, golden: dict[str, Any]) -> list[str]:
+    """A prediction of whatever kind."""
+    for key, comparison in PREDICTIONS.items():
+        if key in golden:
+            return comparison(ours, golden)
+    return [f"nothing here compares a prediction of {', '.join(golden)}"]
+
+
 def losses(ours: dict[str, Tensor], golden: dict[str, Any], random: list[str]) -> list[str]:
-    """The sum of all losses."""
-    if random:
-        named = {name: value for name, value in ours.items() if name in golden}
-        return _close(
-            sum(float(v) for v in named.values()), _total({k: golden[k] for k in named}), "named losses"
-        )
-    return _close(sum(float(value) for value in ours.values()), _total(golden), "sum of the losses")
-
-
-def _total(golden: dict[str, Any]) -> float:
-    return sum(float(np.sum(value)) for name, value in golden.items() if "loss" in name)
-
-
-def _close(ours: float, expected: float, what: str) -> list[str]:
-    return (
-        []
-        if abs(ours - expected) <= 1e-3 * abs(expected) + 1e-7
-        else [f"{what}: {ours:.6f} instead of {expected:.6f}"]
-    )
+    """The sum of all losses; where some are drawn at random, the sum of the others, which go by name."""
+    expected = {name: float(np.sum(value)) for name, value in golden.items() if "loss" in name}
+    if random and (missing := sorted(expected.keys() - ours.keys())):
+        return [f"no loss is called {', '.join(missing)}; there are {', '.join(ours)}"]
+    total = sum(float(value) for name, value in ours.items() if not random or name in expected)
+    wanted = sum(expected.values())
+    if abs(total - wanted) <= 1e-3 * abs(wanted) + 1e-7:
+        return []
+    listed = ", ".join(f"{name} {float(value):.6g}" for name, value in ours.items())
+    reference = ", ".join(f"{name} {value:.6g}" for name, value in expected.items())
+    return [f"losses sum up to {total:.6f} instead of {wanted:.6f}: {listed}; reference: {reference}"]

@@ -17,5 +17,9 @@ class Neck(nn.Module, ABC):
     """Channels of each map that goes out."""
 
     @abstractmethod
+    def out_strides(self, strides: tuple[int, ...]) -> tuple[int, ...]:
+        """Input pixels per pixel of each map that goes out, from those of the maps that come in."""
+
+    @abstractmethod
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps (N, C_i, H_i, W_i), fine to coarse, to maps of ``out_channels``."""

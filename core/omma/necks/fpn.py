@@ -60,6 +60,11 @@ class FPN(Neck):
                 self.fpn_convs.append(conv)
         init_conv(self, kind="xavier")
 
+    def out_strides(self, strides: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of the used maps, then each extra level's twice that of the one below."""
+        used = strides[self.start_level :]
+        return used + tuple(used[-1] * 2**i for i in range(1, len(self.out_channels) - len(used) + 1))
+
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps (N, in_channels[i], H_i, W_i) -> ``num_outs`` maps of ``out_channels``."""
         used = maps[self.start_level :]

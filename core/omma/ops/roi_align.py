@@ -9,6 +9,8 @@ from torch import Tensor
 def roi_align(features: Tensor, rois: Tensor, *, size: int, scale: float, sampling_ratio: int = 0) -> Tensor:
     """Each region as a (C, size, size) grid of averaged samples, with the half-pixel shift (``aligned``).
 
+    Computed in float32 whatever the features' type.
+
     Args:
         features: (N, C, H, W).
         rois: (R, 5), each (index of the image in the batch, x1, y1, x2, y2) in input pixels.
@@ -21,5 +23,8 @@ def roi_align(features: Tensor, rois: Tensor, *, size: int, scale: float, sampli
     """
     if rois.ndim != 2 or rois.shape[1] != 5:
         raise ValueError(f"roi_align: rois must have shape (R, 5), got {tuple(rois.shape)}")
-    rois = rois.to(features.dtype)
-    return torchvision.ops.roi_align(features, rois, size, scale, sampling_ratio, aligned=True)
+    # In bfloat16 a coordinate of 1000 pixels is off by up to 4.
+    pooled = torchvision.ops.roi_align(
+        features.float(), rois.float(), size, scale, sampling_ratio, aligned=True
+    )
+    return pooled.to(features.dtype)

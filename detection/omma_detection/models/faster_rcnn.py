@@ -14,9 +14,12 @@ from omma.model import Model, Preprocessor
 from omma.necks import Neck
 from omma.registry import register
 from omma.structures import Batch, Prediction
+from omma_detection.models.heads.bbox_head import BBoxHead
+from omma_detection.models.heads.dense import check_levels, check_parts
+from omma_detection.models.heads.mask_head import MaskHead
+from omma_detection.models.heads.roi_extractor import RoIExtractor
 from omma_detection.models.heads.roi_head import RoIHead
-from omma_detection.models.heads.rpn_head import RPNHead
-from omma_detection.models.single_stage import check_neck
+from omma_detection.models.heads.rpn_head import RPNHead, RPNOutputs
 
 
 @register
@@ -43,15 +46,15 @@ class FasterRCNN(Model):
         preprocessor: Preprocessor,
     ) -> None:
         super().__init__()
-        check_neck(backbone, neck)
-        check_regions(neck, roi_head)
-        if len(neck.out_channels) != len(rpn_head.strides) or set(neck.out_channels) != {
-            rpn_head.in_channels
-        }:
-            given = f"{len(neck.out_channels)} levels of {neck.out_channels[0]} channels"
-            raise ValueError(
-                f"the neck gives {given}, rpn_head has strides {rpn_head.strides} and takes {rpn_head.in_channels}"
-            )
+        channels, strides = check_parts(backbone, neck)
+        check_levels(
+            channels,
+            strides,
+            name="rpn_head",
+            head_channels=rpn_head.in_channels,
+            head_strides=rpn_head.strides,
+        )
+        check_regions(channels, strides, roi_head)
         self.preprocessor = preprocessor
         self.backbone = backbone
         self.neck = neck
@@ -65,22 +68,24 @@ class FasterRCNN(Model):
     def forward(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The region head's raw outputs on the proposals for uint8 RGB images."""
         maps = self.features(images)
-        proposals = self.rpn_head.propose(self.rpn_head(maps), Batch(list(images)))
-        return self.roi_head(maps, [p.boxes for p in proposals])
+        return self.roi_head(maps, self._propose(self.rpn_head(maps), Batch(list(images))))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of both stages."""
         maps = self.features(batch.images)
         outputs = self.rpn_head(maps)
-        proposals = self.rpn_head.propose(outputs, batch)
+        proposals = self.rpn_head.propose(outputs, batch, pre_nms=self.rpn_head.pre_nms_train)
         first = self.rpn_head.loss(outputs, batch)
         return first | self.roi_head.loss(maps, [p.boxes for p in proposals], batch)
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """Detections in original pixels."""
         maps = self.features(batch.images)
-        proposals = self.rpn_head.propose(self.rpn_head(maps), batch)
-        return self.roi_head.predict(maps, [p.boxes for p in proposals], batch)
+        return self.roi_head.predict(maps, self._propose(self.rpn_head(maps), batch), batch)
+
+    def _propose(self, outputs: RPNOutputs, batch: Batch) -> list[Tensor]:
+        proposals = self.rpn_head.propose(outputs, batch, pre_nms=self.rpn_head.pre_nms_test)
+        return [p.boxes for p in proposals]
 
 
 @register
@@ -102,8 +107,7 @@ class FastRCNN(Model):
         self, *, backbone: Backbone, neck: Neck, roi_head: RoIHead, preprocessor: Preprocessor
     ) -> None:
         super().__init__()
-        check_neck(backbone, neck)
-        check_regions(neck, roi_head)
+        check_regions(*check_parts(backbone, neck), roi_head)
         self.preprocessor = preprocessor
         self.backbone = backbone
         self.neck = neck
@@ -136,18 +140,23 @@ def _proposals(batch: Batch) -> list[Tensor]:
     return [sample["proposals"].as_subclass(Tensor).float() for sample in batch.samples]
 
 
-def check_regions(neck: Neck, roi_head: RoIHead) -> None:
-    """Whether the region head takes what the neck gives.
+def check_regions(channels: Sequence[int], strides: Sequence[int], roi_head: RoIHead) -> None:
+    """Whether the region head takes what the pyramid gives.
 
     Raises:
-        ValueError: other channels, or fewer levels than the extractor pools from.
+        ValueError: other channels, or other strides than the extractors pool from.
     """
-    head, extractor = roi_head.bbox_head, roi_head.bbox_roi_extractor
-    if set(neck.out_channels) != {head.in_channels}:
-        raise ValueError(
-            f"the neck gives {neck.out_channels[0]} channels, bbox_head takes {head.in_channels}"
-        )
-    if len(extractor.strides) > len(neck.out_channels):
-        raise ValueError(
-            f"the neck gives {len(neck.out_channels)} levels, the extractor has strides {extractor.strides}"
+    heads: list[tuple[str, BBoxHead | MaskHead | None, RoIExtractor | None]] = [
+        ("bbox", roi_head.bbox_head, roi_head.bbox_roi_extractor),
+        ("mask", roi_head.mask_head, roi_head.mask_roi_extractor),
+    ]
+    for name, head, extractor in heads:
+        if head is None or extractor is None:
+            continue
+        check_levels(
+            channels,
+            strides[: len(extractor.strides)],
+            name=f"roi_head.{name}_head (pooled by {name}_roi_extractor)",
+            head_channels=head.in_channels,
+            head_strides=extractor.strides,
         )

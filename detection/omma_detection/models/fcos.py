@@ -10,16 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from omma.backbones import Backbone
-from omma.layers import ConvNormAct, NormKind, Scale, init_conv, prior_bias
+from omma.layers import NormKind, Scale, init_conv, prior_bias
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
+from omma.parallel import mean
 from omma.registry import register
 from omma.structures import Batch, Prediction, Sample
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.coders.delta import clip_boxes
 from omma_detection.models.coders.distance import boxes_to_distances, distances_to_boxes
-from omma_detection.models.heads.dense import DenseHead
+from omma_detection.models.heads.dense import DenseHead, conv_tower
 from omma_detection.models.heads.detections import Candidates, image_sizes, to_predictions, top_candidates
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.priors import PointGenerator
@@ -49,7 +50,7 @@ class FCOSOutputs(NamedTuple):
     logits: list[Tensor]
     """(N, C, H, W)"""
     distances: list[Tensor]
-    """(N, 4, H, W) left, top, right, bottom: input pixels, or strides with ``norm_on_bbox`` in training."""
+    """(N, 4, H, W) left, top, right, bottom, input pixels."""
     centerness: list[Tensor]
     """(N, 1, H, W) logits."""
 
@@ -116,17 +117,11 @@ class FCOSHead(DenseHead):
         self.center_sampling, self.center_sampling_radius = center_sampling, center_sampling_radius
         self.score_threshold, self.pre_nms = score_threshold, pre_nms
         self.nms_iou, self.max_per_image = nms_iou, max_per_image
-        widths = (in_channels, *(channels,) * num_convs)
-        bricks = [
-            nn.ModuleList(
-                ConvNormAct(a, b, 3, padding=1, bias=conv_bias, norm=norm) for a, b in zip(widths, widths[1:])
-            )
-            for _ in range(2)
-        ]
-        self.cls_convs, self.reg_convs = bricks
-        self.conv_cls = nn.Conv2d(widths[-1], num_classes, 3, padding=1)
-        self.conv_reg = nn.Conv2d(widths[-1], 4, 3, padding=1)
-        self.conv_centerness = nn.Conv2d(widths[-1], 1, 3, padding=1)
+        self.cls_convs = conv_tower(in_channels, channels, num_convs, norm=norm, bias=conv_bias)
+        self.reg_convs = conv_tower(in_channels, channels, num_convs, norm=norm, bias=conv_bias)
+        self.conv_cls = nn.Conv2d(channels, num_classes, 3, padding=1)
+        self.conv_reg = nn.Conv2d(channels, 4, 3, padding=1)
+        self.conv_centerness = nn.Conv2d(channels, 1, 3, padding=1)
         self.scales = nn.ModuleList(Scale() for _ in points.strides)
         init_conv(self, std=0.01)
         init_conv(self.conv_cls, std=0.01, bias=prior_bias(0.01))
@@ -136,7 +131,7 @@ class FCOSHead(DenseHead):
         return {f"conv_cls.{name}": ClassRows() for name in ("weight", "bias")}
 
     def forward(self, maps: Sequence[Tensor]) -> FCOSOutputs:
-        """Levels (N, C_in, H_i, W_i) -> class logits, distances in pixels and centre-ness logits per level."""
+        """Levels (N, C_in, H_i, W_i) -> class logits, distances and centre-ness logits per level."""
         outputs = FCOSOutputs([], [], [])
         for m, stride, scale in zip(maps, self.strides, self.scales):
             cls, reg = m, m
@@ -160,7 +155,9 @@ class FCOSHead(DenseHead):
         image, point = (labels < self.num_classes).nonzero(as_tuple=True)
         target = torch.stack([distance for _, distance in targets])[image, point]
         quality = center_quality(target)
-        count = max(len(image), 1)
+        # Over all processes, as images with many objects would else count less than those with few.
+        count = mean((labels < self.num_classes).sum().float()).clamp(min=1)
+        total = mean(quality.sum()).clamp(min=1e-6)
         # Distances are compared as boxes in strides, which IoU doesn't notice, so that fp16 doesn't overflow.
         unit = strides[point, None]
         origin = torch.zeros_like(target[:, :2])
@@ -168,9 +165,7 @@ class FCOSHead(DenseHead):
         wanted = distances_to_boxes(origin, target / unit)
         return {
             "loss_cls": self.cls_loss(logits.flatten(0, 1), labels.flatten(), avg_factor=count),
-            "loss_bbox": self.box_loss(
-                boxes, wanted, weight=quality, avg_factor=quality.sum().clamp(min=1e-6)
-            ),
+            "loss_bbox": self.box_loss(boxes, wanted, weight=quality, avg_factor=total),
             "loss_centerness": self.centerness_loss(centerness[image, point], quality, avg_factor=count),
         }
 
@@ -229,6 +224,5 @@ class FCOSHead(DenseHead):
 
 def center_quality(distances: Tensor) -> Tensor:
     """Centre-ness (N,) of distances (N, 4): 1 in the middle of a box, 0 at its border."""
-    horizontal, vertical = distances[:, [0, 2]], distances[:, [1, 3]]
-    ratio = lambda pair: pair.amin(dim=1) / pair.amax(dim=1)  # noqa: E731
-    return (ratio(horizontal) * ratio(vertical)).sqrt()
+    pairs = distances.reshape(-1, 2, 2)  # (left, top), (right, bottom)
+    return (pairs.amin(dim=1) / pairs.amax(dim=1)).prod(dim=1).sqrt()

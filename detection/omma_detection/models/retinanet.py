@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from omma.backbones import Backbone
-from omma.layers import ConvNormAct, NormKind, init_conv, prior_bias
+from omma.layers import NormKind, init_conv, prior_bias
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
@@ -17,7 +17,7 @@ from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.assigners import MaxIoUAssigner
 from omma_detection.models.coders.delta import DeltaCoder, clip_boxes
-from omma_detection.models.heads.dense import DenseHead
+from omma_detection.models.heads.dense import DenseHead, conv_tower
 from omma_detection.models.heads.detections import Candidates, image_sizes, to_predictions, top_candidates
 from omma_detection.models.heads.targets import flatten_levels, match
 from omma_detection.models.priors import AnchorGenerator
@@ -91,15 +91,10 @@ class RetinaHead(DenseHead):
         self.cls_loss, self.box_loss = cls_loss, box_loss
         self.score_threshold, self.pre_nms = score_threshold, pre_nms
         self.nms_iou, self.max_per_image = nms_iou, max_per_image
-        widths = (in_channels, *(channels,) * num_convs)
-        self.cls_convs = nn.ModuleList(
-            ConvNormAct(a, b, 3, padding=1, norm=norm) for a, b in zip(widths, widths[1:])
-        )
-        self.reg_convs = nn.ModuleList(
-            ConvNormAct(a, b, 3, padding=1, norm=norm) for a, b in zip(widths, widths[1:])
-        )
-        self.retina_cls = nn.Conv2d(widths[-1], anchors.per_position * num_classes, 3, padding=1)
-        self.retina_reg = nn.Conv2d(widths[-1], anchors.per_position * 4, 3, padding=1)
+        self.cls_convs = conv_tower(in_channels, channels, num_convs, norm=norm)
+        self.reg_convs = conv_tower(in_channels, channels, num_convs, norm=norm)
+        self.retina_cls = nn.Conv2d(channels, anchors.per_position * num_classes, 3, padding=1)
+        self.retina_reg = nn.Conv2d(channels, anchors.per_position * 4, 3, padding=1)
         init_conv(self, std=0.01)
         init_conv(self.retina_cls, std=0.01, bias=prior_bias(0.01))
 
@@ -124,7 +119,7 @@ class RetinaHead(DenseHead):
         anchors = torch.cat(self._grid(outputs[0]))
         logits = flatten_levels(outputs[0], self.num_classes)  # (N, P, C)
         deltas = flatten_levels(outputs[1], 4)  # (N, P, 4)
-        matched = match(anchors, batch.samples, self.assigner)
+        matched = match(anchors, self._covered(outputs[0], batch), batch.samples, self.assigner)
         positive = matched.positive
         used = positive | matched.negative
         labels = torch.where(positive, matched.labels, self.num_classes)
@@ -147,6 +142,11 @@ class RetinaHead(DenseHead):
             boxes = self.coder.decode(anchors[anchor], flatten_levels([reg], 4)[image, anchor])
             levels.append(Candidates(clip_boxes(boxes, sizes[image]), score, label, image))
         return to_predictions(levels, batch, iou_threshold=self.nms_iou, max_per_image=self.max_per_image)
+
+    def _covered(self, maps: Sequence[Tensor], batch: Batch) -> Tensor:
+        return self.anchors.covered(
+            [(m.shape[-2], m.shape[-1]) for m in maps], image_sizes(batch, maps[0].device)
+        )
 
     def _grid(self, maps: Sequence[Tensor]) -> list[Tensor]:
         return self.anchors.grid([(m.shape[-2], m.shape[-1]) for m in maps], maps[0].device)

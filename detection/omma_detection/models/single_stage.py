@@ -11,7 +11,7 @@ from omma.backbones import Backbone
 from omma.model import Model, Preprocessor
 from omma.necks import Neck
 from omma.structures import Batch, Prediction
-from omma_detection.models.heads.dense import DenseHead, check_levels
+from omma_detection.models.heads.dense import DenseHead, check_levels, check_parts
 
 
 class SingleStageDetector(Model):
@@ -30,8 +30,12 @@ class SingleStageDetector(Model):
         self, *, backbone: Backbone, neck: Neck | None, bbox_head: DenseHead, preprocessor: Preprocessor
     ) -> None:
         super().__init__()
-        check_neck(backbone, neck)
-        check_levels((neck or backbone).out_channels, bbox_head)
+        check_levels(
+            *check_parts(backbone, neck),
+            name="bbox_head",
+            head_channels=bbox_head.in_channels,
+            head_strides=bbox_head.strides,
+        )
         self.preprocessor = preprocessor
         self.backbone = backbone
         self.neck = neck
@@ -53,14 +57,3 @@ class SingleStageDetector(Model):
     def predict(self, batch: Batch) -> list[Prediction]:
         """Boxes in original pixels."""
         return self.bbox_head.predict(self.forward(batch.images), batch)
-
-
-def check_neck(backbone: Backbone, neck: Neck | None) -> None:
-    """Whether the neck takes what the backbone gives.
-
-    Raises:
-        ValueError: the channels differ.
-    """
-    if neck is not None and tuple(neck.in_channels) != tuple(backbone.out_channels):
-        given, expected = tuple(backbone.out_channels), tuple(neck.in_channels)
-        raise ValueError(f"the backbone gives channels {given}, neck.in_channels is {expected}")

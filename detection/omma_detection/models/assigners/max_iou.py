@@ -58,11 +58,16 @@ class MaxIoUAssigner:
         self.min_positive_iou = min_positive_iou
 
     @torch.no_grad()
-    def __call__(self, priors: Tensor, objects: Tensor) -> Assignment:
-        """Priors (P, 4) against the objects (G, 4) of one image, xyxy in the same pixels."""
+    def __call__(self, priors: Tensor, objects: Tensor, valid: Tensor | None = None) -> Assignment:
+        """Priors (P, 4) against the objects (G, 4) of one image, xyxy in the same pixels.
+
+        Priors that are not ``valid`` (P,) neither get an object nor count as background.
+        """
+        if valid is None:
+            valid = torch.ones(len(priors), dtype=torch.bool, device=priors.device)
         if not len(objects):
-            return Assignment(torch.full((len(priors),), -1, device=priors.device))
-        iou = pairwise_iou(objects, priors)  # (G, P)
+            return Assignment(torch.where(valid, -1, -2))
+        iou = pairwise_iou(objects, priors) * valid  # (G, P)
         best, index = iou.max(dim=0)
         assigned = torch.full_like(index, -2)
         assigned[best < self.negative_iou] = -1
@@ -70,8 +75,9 @@ class MaxIoUAssigner:
         if self.match_low_quality:
             # Of several objects that share a best prior the last one gets it, as in the reference.
             top = iou.amax(dim=1, keepdim=True) if iou.shape[1] else iou.new_zeros(len(objects), 1)
-            wants = (iou == top) & (top >= self.min_positive_iou)
+            # A box without area overlaps nothing: its best IoU of 0 is that of every prior.
+            wants = (iou == top) & (top >= self.min_positive_iou) & (top > 0)
             rank = torch.arange(len(objects), device=iou.device)[:, None]
             last = torch.where(wants, rank, -1).amax(dim=0)
             assigned = torch.where(last >= 0, last, assigned)
-        return Assignment(assigned)
+        return Assignment(torch.where(valid, assigned, -2))

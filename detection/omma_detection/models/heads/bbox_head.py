@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,6 @@ from omma_detection.models.coders.delta import DeltaCoder, clip_boxes
 from omma_detection.models.heads.detections import (
     Candidates,
     box_scales,
-    filter_small,
     image_sizes,
     suppress,
 )
@@ -63,7 +64,7 @@ class BBoxHead(nn.Module):
         self.class_agnostic = class_agnostic
         self.score_threshold, self.nms_iou, self.max_per_image = score_threshold, nms_iou, max_per_image
         widths = (in_channels * roi_size**2, *fc_channels)
-        self.shared_fcs = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+        self.shared_fcs = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.fc_cls = nn.Linear(widths[-1], num_classes + 1)
         self.fc_reg = nn.Linear(widths[-1], 4 if class_agnostic else 4 * num_classes)
         init_conv(self.shared_fcs, kind="xavier")
@@ -117,6 +118,4 @@ class BBoxHead(nn.Module):
         region, label = (scores > self.score_threshold).nonzero(as_tuple=True)
         chosen = boxes[region, torch.zeros_like(label) if self.class_agnostic else label]
         found = Candidates(chosen, scores[region, label], label, image[region])
-        return suppress(
-            filter_small(found, 0), len(batch), iou_threshold=self.nms_iou, max_per_image=self.max_per_image
-        )
+        return suppress(found, len(batch), iou_threshold=self.nms_iou, max_per_image=self.max_per_image)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
 
+from omma.backbones import Backbone
+from omma.layers import ConvNormAct, NormKind
+from omma.necks import Neck
 from omma.structures import Batch, Prediction
 
 
@@ -33,13 +37,50 @@ class DenseHead(nn.Module, ABC):
         """Predictions in original pixels from what ``forward`` gave."""
 
 
-def check_levels(out_channels: Sequence[int], head: DenseHead) -> None:
-    """Whether a pyramid's levels are those that the head expects.
+def conv_tower(
+    in_channels: int, channels: int, count: int, *, norm: NormKind | None, bias: bool | None = None
+) -> nn.ModuleList:
+    """``count`` 3x3 convolutions of ``channels`` maps, each with norm and ReLU, to be run in order.
 
     Raises:
-        ValueError: another number of levels, or other channels.
+        ValueError: there is none.
     """
-    if len(out_channels) != len(head.strides):
-        raise ValueError(f"the neck gives {len(out_channels)} levels, the head has strides {head.strides}")
-    if set(out_channels) != {head.in_channels}:
-        raise ValueError(f"the neck gives {out_channels[0]} channels, the head expects {head.in_channels}")
+    if count < 1:
+        raise ValueError(f"need at least one convolution, got {count}")
+    widths = (in_channels, *(channels,) * count)
+    return nn.ModuleList(ConvNormAct(a, b, 3, padding=1, bias=bias, norm=norm) for a, b in pairwise(widths))
+
+
+def check_parts(backbone: Backbone, neck: Neck | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Channels and strides of the pyramid that backbone and neck make together.
+
+    Raises:
+        ValueError: the neck takes other channels than the backbone gives.
+    """
+    if neck is None:
+        return backbone.out_channels, backbone.strides
+    if tuple(neck.in_channels) != tuple(backbone.out_channels):
+        given, expected = tuple(backbone.out_channels), tuple(neck.in_channels)
+        raise ValueError(f"backbone.out_channels is {given}, neck.in_channels is {expected}")
+    return neck.out_channels, neck.out_strides(backbone.strides)
+
+
+def check_levels(
+    channels: Sequence[int],
+    strides: Sequence[int],
+    *,
+    name: str,
+    head_channels: int,
+    head_strides: Sequence[int],
+) -> None:
+    """Whether a pyramid's levels are those that a head expects; ``name`` is the head's, for the message.
+
+    Raises:
+        ValueError: other channels or strides.
+    """
+    if set(channels) != {head_channels}:
+        raise ValueError(f"the pyramid has channels {tuple(channels)}, {name}.in_channels is {head_channels}")
+    if tuple(strides) != tuple(head_strides):
+        raise ValueError(
+            f"the pyramid has strides {tuple(strides)}, those of {name} are {tuple(head_strides)}"
+        )

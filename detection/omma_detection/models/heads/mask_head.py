@@ -6,11 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omma.layers import ConvNormAct, NormKind, init_conv
+from omma.layers import NormKind, init_conv
 from omma.losses import Loss
 from omma.ops import roi_align
 from omma.registry import register
 from omma.structures.class_rows import ClassRows
+from omma_detection.models.heads.dense import conv_tower
+
+_LEAST_SIDE = 1e-4
+"""Pixels; a box that was clipped to a line covers no pixel centre."""
 
 
 @register
@@ -43,11 +47,8 @@ class MaskHead(nn.Module):
         self.num_classes = num_classes
         self.mask_loss = loss
         self.threshold = threshold
-        widths = (in_channels, *(channels,) * num_convs)
-        self.convs = nn.ModuleList(
-            ConvNormAct(a, b, 3, padding=1, norm=norm) for a, b in zip(widths, widths[1:])
-        )
-        self.upsample = nn.ConvTranspose2d(widths[-1], channels, 2, stride=2)
+        self.convs = conv_tower(in_channels, channels, num_convs, norm=norm)
+        self.upsample = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         self.conv_logits = nn.Conv2d(channels, num_classes, 1)
         init_conv(self, kind="kaiming")
 
@@ -93,8 +94,8 @@ def paste_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], thr
     for start in range(0, len(boxes), per_chunk):
         part = slice(start, start + per_chunk)
         x1, y1, x2, y2 = boxes[part, :, None].unbind(1)  # (K, 1) each
-        grid_x = (x - x1) / (x2 - x1) * 2 - 1  # (K, W)
-        grid_y = (y - y1) / (y2 - y1) * 2 - 1  # (K, H)
+        grid_x = (x - x1) / (x2 - x1).clamp(min=_LEAST_SIDE) * 2 - 1  # (K, W)
+        grid_y = (y - y1) / (y2 - y1).clamp(min=_LEAST_SIDE) * 2 - 1  # (K, H)
         shape = (len(grid_x), height, width)
         grid = torch.stack([grid_x[:, None].expand(shape), grid_y[:, :, None].expand(shape)], dim=-1)
         values = F.grid_sample(probabilities[part, None], grid, align_corners=False)[:, 0]

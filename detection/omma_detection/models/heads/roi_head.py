@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torchvision import tv_tensors
 
+from omma.errors import DataError
 from omma.registry import register
-from omma.structures import Batch, Prediction
+from omma.structures import Batch, Prediction, Sample
 from omma_detection.models.assigners import Assignment, MaxIoUAssigner
 from omma_detection.models.heads.bbox_head import BBoxHead
 from omma_detection.models.heads.mask_head import MaskHead, crop_masks, paste_masks
@@ -90,7 +92,7 @@ class RoIHead(nn.Module):
         positives = [r.boxes[: len(r.objects)] for r in regions]
         logits = self.mask_head(self.mask_roi_extractor(maps, boxes_to_rois(positives)))
         targets = [
-            crop_masks(sample["masks"].as_subclass(Tensor), p, r.objects, logits.shape[-1])
+            crop_masks(_bitmaps(sample), p, r.objects, logits.shape[-1])
             for sample, p, r in zip(batch.samples, positives, regions)
         ]
         chosen = torch.cat([r.labels[: len(r.objects)] for r in regions])
@@ -110,7 +112,7 @@ class RoIHead(nn.Module):
     def _sample(self, proposals: Tensor, objects: Tensor, labels: Tensor) -> Regions:
         objects = objects.as_subclass(Tensor).float()
         # The objects themselves are proposals too: early in training nothing else overlaps them.
-        boxes = torch.cat([objects, proposals])
+        boxes = torch.cat([objects, proposals.to(objects)])
         assignment = self.assigner(boxes[len(objects) :], objects)
         own = torch.arange(len(objects), device=boxes.device)
         assignment = Assignment(torch.cat([own, assignment.objects]))
@@ -137,3 +139,14 @@ class RoIHead(nn.Module):
             paste_masks(masks, p["boxes"], (meta.height, meta.width), self.mask_head.threshold)
             for masks, p, meta in zip(split, predictions, batch.metas)
         ]
+
+
+def _bitmaps(sample: Sample) -> Tensor:
+    """The sample's masks, (G, H, W) uint8."""
+    masks = sample.get("masks")
+    if isinstance(masks, tv_tensors.Mask):
+        return masks.as_subclass(Tensor)
+    path = sample["meta"].path
+    if masks is None:
+        raise DataError(f"{path}: the mask head needs masks; let the data set read them (masks: true)")
+    raise DataError(f"{path}: the mask head needs bitmaps; add RasteriseMasks as the last transform")

@@ -10,10 +10,17 @@ from torch import Tensor, nn
 from omma.layers import init_conv
 from omma.losses import Loss
 from omma.registry import register
-from omma.structures import Batch
+from omma.structures import Batch, Prediction
 from omma_detection.models.assigners import MaxIoUAssigner
 from omma_detection.models.coders.delta import DeltaCoder, clip_boxes
-from omma_detection.models.heads.detections import Candidates, filter_small, image_sizes, suppress
+from omma_detection.models.heads.dense import DenseHead
+from omma_detection.models.heads.detections import (
+    Candidates,
+    box_scales,
+    filter_small,
+    image_sizes,
+    suppress,
+)
 from omma_detection.models.heads.targets import flatten_levels, match
 from omma_detection.models.priors import AnchorGenerator
 from omma_detection.models.samplers import RandomBoxSampler
@@ -23,7 +30,7 @@ RPNOutputs = tuple[list[Tensor], list[Tensor]]
 
 
 @register
-class RPNHead(nn.Module):
+class RPNHead(DenseHead):
     """A 3x3 convolution, then objectness and box deltas for A anchors at every position.
 
     Args:
@@ -59,6 +66,8 @@ class RPNHead(nn.Module):
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
+        self.strides = anchors.strides
+        self.num_classes = 1
         self.anchors, self.coder, self.assigner, self.sampler = anchors, coder, assigner, sampler
         self.cls_loss, self.box_loss = cls_loss, box_loss
         self.pre_nms_train, self.pre_nms_test = pre_nms_train, pre_nms_test
@@ -67,11 +76,6 @@ class RPNHead(nn.Module):
         self.rpn_cls = nn.Conv2d(channels, anchors.per_position, 1)
         self.rpn_reg = nn.Conv2d(channels, anchors.per_position * 4, 1)
         init_conv(self, std=0.01)
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Input pixels per position, one per level."""
-        return self.anchors.strides
 
     def forward(self, maps: Sequence[Tensor]) -> RPNOutputs:
         """Levels (N, C, H_i, W_i) -> objectness and deltas per level."""
@@ -83,7 +87,7 @@ class RPNHead(nn.Module):
         anchors = torch.cat(self._grid(outputs[0]))
         logits = flatten_levels(outputs[0], 1)[..., 0]  # (N, P)
         deltas = flatten_levels(outputs[1], 4)  # (N, P, 4)
-        matched = match(anchors, batch.samples, self.assigner)
+        matched = match(anchors, self._covered(outputs[0], batch), batch.samples, self.assigner)
         positive = torch.zeros_like(logits, dtype=torch.bool)
         used = torch.zeros_like(positive)
         count = 0
@@ -100,10 +104,21 @@ class RPNHead(nn.Module):
             "loss_rpn_bbox": self.box_loss(deltas[image, prior], target, avg_factor=count),
         }
 
+    def predict(self, outputs: RPNOutputs, batch: Batch) -> list[Prediction]:
+        """Proposals in original pixels, all with label 0."""
+        found = self.propose(outputs, batch, pre_nms=self.pre_nms_test)
+        scales = box_scales(batch, outputs[0][0].device)
+        return [
+            Prediction(boxes=f.boxes / scale, scores=f.scores, labels=torch.zeros_like(f.labels))
+            for f, scale in zip(found, scales)
+        ]
+
     @torch.no_grad()
-    def propose(self, outputs: RPNOutputs, batch: Batch) -> list[Candidates]:
-        """At most ``max_proposals`` scored boxes per image, in transformed pixels, by falling score."""
-        pre_nms = self.pre_nms_train if self.training else self.pre_nms_test
+    def propose(self, outputs: RPNOutputs, batch: Batch, *, pre_nms: int) -> list[Candidates]:
+        """At most ``max_proposals`` scored boxes per image, in transformed pixels, by falling score.
+
+        NMS sees the ``pre_nms`` best anchors of each level.
+        """
         device = outputs[0][0].device
         sizes = image_sizes(batch, device)
         levels: list[Candidates] = []
@@ -117,6 +132,11 @@ class RPNHead(nn.Module):
             levels.append(Candidates(boxes.flatten(0, 1), best.flatten(), labels.flatten(), images.flatten()))
         pool = filter_small(Candidates.cat(levels), 0)
         return suppress(pool, len(batch), iou_threshold=self.nms_iou, max_per_image=self.max_proposals)
+
+    def _covered(self, maps: Sequence[Tensor], batch: Batch) -> Tensor:
+        return self.anchors.covered(
+            [(m.shape[-2], m.shape[-1]) for m in maps], image_sizes(batch, maps[0].device)
+        )
 
     def _grid(self, maps: Sequence[Tensor]) -> list[Tensor]:
         return self.anchors.grid([(m.shape[-2], m.shape[-1]) for m in maps], maps[0].device)

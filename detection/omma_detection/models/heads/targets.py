@@ -33,12 +33,12 @@ class Matched:
         return torch.stack([a.negative for a in self.assignments])
 
 
-def match(priors: Tensor, samples: Sequence[Sample], assigner: MaxIoUAssigner) -> Matched:
-    """Assign the objects of each sample to the same priors (P, 4)."""
+def match(priors: Tensor, valid: Tensor, samples: Sequence[Sample], assigner: MaxIoUAssigner) -> Matched:
+    """Assign the objects of each of N samples to those of the priors (P, 4) that are ``valid`` (N, P)."""
     assignments, boxes, labels = [], [], []
-    for sample in samples:
+    for sample, usable in zip(samples, valid):
         objects = sample["boxes"].as_subclass(Tensor).float()
-        assignment = assigner(priors, objects)
+        assignment = assigner(priors, objects, usable)
         assignments.append(assignment)
         boxes.append(gather(objects, assignment))
         labels.append(gather(sample["labels"], assignment))

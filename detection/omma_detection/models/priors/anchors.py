@@ -61,6 +61,24 @@ class AnchorGenerator:
             levels.append((shift + self.base_anchors(stride).to(device)).reshape(-1, 4))
         return levels
 
+    def covered(self, sizes: Sequence[tuple[int, int]], images: Tensor) -> Tensor:
+        """Whether the position of each anchor lies in the image and not in the padding beside it.
+
+        Args:
+            sizes: (H, W) of each level, as for ``grid``.
+            images: (N, 2) heights and widths before padding, pixels.
+
+        Returns:
+            (N, sum of H * W * A) bool, in the order of ``grid``.
+        """
+        levels = []
+        for (height, width), stride in zip(sizes, self.strides, strict=True):
+            y = torch.arange(height, device=images.device) * stride < images[:, :1]  # (N, H)
+            x = torch.arange(width, device=images.device) * stride < images[:, 1:]  # (N, W)
+            inside = (y[:, :, None] & x[:, None]).flatten(1)  # (N, H * W)
+            levels.append(inside.repeat_interleave(self.per_position, dim=1))
+        return torch.cat(levels, dim=1)
+
 
 @register
 def OctaveAnchorGenerator(

@@ -1,0 +1,38 @@
+"""The golden input and target as Omma's own structures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import recipe
+import torch
+from torchvision import tv_tensors
+
+from omma.structures import Batch, Meta, Sample
+
+
+def batch_of(golden: dict[str, Any]) -> Batch:
+    """The one image of a golden file with its target; original size is input size."""
+    shape = golden["input"]["shape"]
+    if len(shape) != 3:
+        raise NotImplementedError(f"nothing here makes an input of shape {shape}")
+    height, width = shape[-2:]
+    image = torch.from_numpy(recipe.picture(tuple(shape)))
+    meta = Meta(index=0, id=0, path="golden", height=height, width=width)
+    return Batch([image], [Sample(meta=meta, **_objects(golden.get("target"), (height, width)))])
+
+
+def _objects(target: Any, size: tuple[int, int]) -> Sample:
+    if not isinstance(target, dict) or "boxes" not in target:
+        return Sample()
+    boxes = torch.tensor(target["boxes"]).reshape(-1, 4)
+    sample = Sample(
+        boxes=tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
+        labels=torch.tensor(target["labels"], dtype=torch.int64),
+    )
+    if target.get("masks"):
+        masks = torch.zeros(len(boxes), *size, dtype=torch.uint8)
+        for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist()):
+            mask[y1:y2, x1:x2] = 1
+        sample["masks"] = tv_tensors.Mask(masks)
+    return sample
