@@ -91,7 +91,7 @@ def draw_title(image: np.ndarray, text: str) -> np.ndarray:
 
 
 def _line_width(image: np.ndarray) -> int:
-    return max(1, round(min(image.shape[:2]) / 320))
+    return max(2, round(min(image.shape[:2]) / 300))
 
 
 def _letters(image: np.ndarray) -> tuple[float, int]:
