@@ -1,145 +1,142 @@
-"""Look at data before training on it, and generate data to try things with.
+"""Check, look at and generate data sets.
 
-omma data check CONFIG [key=value ...]     counts per class, broken files, a sheet of samples
-omma data browse CONFIG --out DIR          sheets of samples as the model gets them
-omma data make-shapes OUT                  the shapes world: every kind of annotation, generated
+omma data check CONFIG             counts, what was dropped, unreadable images, a sheet of samples
+omma data browse CONFIG --out DIR  sheets of samples as the model gets them, transforms included
+omma data make-shapes OUT          a generated data set, for trying things out
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omma.errors import DataError, SetupError
 
 if TYPE_CHECKING:
-    from omma.data import Dataset
+    import numpy as np
 
-_PER_SHEET = 12
+    from omma.data import Dataset
+    from omma.task import Task
+
+_COLUMNS, _WIDTH = 4, 1600
+_PER_SHEET = 16
+_SHOWN = 20
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommands of ``omma data``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="check | browse | make-shapes")
-    check = actions.add_parser("check", help="counts per class, broken files, a sheet of samples")
-    check.add_argument("--all", action="store_true", help="read every image, not only a hundred")
-    browse = actions.add_parser("browse", help="sheets of samples as the model gets them")
-    browse.add_argument("--count", type=int, default=48, help="samples to draw (default: 48)")
-    for action in (check, browse):
-        action.add_argument("config", help="name of a config, or a path to a YAML file")
-        action.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
-        action.add_argument("--split", choices=("train", "val", "test"), default="train")
-        action.add_argument("--out", type=Path, default=Path("runs/data"), help="folder for the sheets")
-    shapes = actions.add_parser("make-shapes", help="generate the shapes world")
-    shapes.add_argument("out", type=Path, help="folder to write")
-    shapes.add_argument("--train", type=int, default=400, help="training images (default: 400)")
-    shapes.add_argument("--val", type=int, default=100, help="validation images (default: 100)")
-    shapes.add_argument("--clips", type=int, default=0, help="clips for action recognition (default: 0)")
-    shapes.add_argument("--size", type=int, default=192, help="side of an image, pixels (default: 192)")
-    shapes.add_argument("--seed", type=int, default=0)
+    """Declare the options of ``omma data``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="count what a config's data set holds and try its images")
+    _config_arguments(check)
+    check.add_argument("--images", type=_count, default=200, metavar="N", help="images to try (default: 200)")
+    check.add_argument("--all", action="store_true", help="try every image")
+    check.add_argument("--out", type=Path, default=Path("runs/data"), help="folder for the sheet of samples")
+    browse = actions.add_parser("browse", help="draw samples as the model gets them")
+    _config_arguments(browse)
+    browse.add_argument("--out", type=Path, required=True, help="folder for the sheets")
+    browse.add_argument("--count", type=_count, default=32, metavar="N", help="samples to draw (default: 32)")
+    browse.add_argument("--seed", type=int, default=0, help="of the random transforms (default: 0)")
+    shapes = actions.add_parser("make-shapes", help="generate scenes of shapes with all kinds of annotations")
+    shapes.add_argument("out", type=Path, help="new folder")
+    shapes.add_argument("--train", type=int, default=400, metavar="N", help="training images (default: 400)")
+    shapes.add_argument("--val", type=int, default=100, metavar="N", help="validation images (default: 100)")
+    shapes.add_argument("--test", type=int, default=0, metavar="N", help="test images (default: 0)")
+    shapes.add_argument("--size", type=int, default=192, help="side of the images in pixels (default: 192)")
+    shapes.add_argument("--clips", type=int, default=0, metavar="N", help="training clips (default: 0)")
+    shapes.add_argument("--seed", type=int, default=0, help="other seeds give other scenes (default: 0)")
+
+
+def _config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="name of a config, or a path to a YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="train", help="default: train")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got '{text}'")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the subcommand. Returns 0, or 2 where ``check`` found broken images."""
-    return {"check": _check, "browse": _browse, "make-shapes": _make_shapes}[args.action](args)
+    """Do what ``args.action`` says. ``check`` returns 1 if an image can't be read."""
+    if args.action == "make-shapes":
+        return _make_shapes(args)
+    dataset, task = _load(args)
+    return _check(dataset, task, args) if args.action == "check" else _browse(dataset, task, args)
+
+
+def _load(args: argparse.Namespace) -> tuple[Dataset, Task]:
+    """The data set of a split and the task that draws it; the model isn't built."""
+    from omma.config import Config, check
+    from omma.experiment import Experiment
+    from omma.task import find_task
+
+    plan = check(Config.load(args.config, args.overrides), Experiment)
+    if args.split not in plan["data"]:
+        raise SetupError(f"{args.config} has no data.{args.split}; choose another --split")
+    dataset = plan["data"][args.split]["dataset"].build()
+    return dataset, find_task(plan["model"].value.target.task)
+
+
+def _check(dataset: Dataset, task: Task, args: argparse.Namespace) -> int:
+    from omma.data.summary import spread, summarise, unreadable
+    from omma.visualization import contact_sheet, write_rgb
+
+    print("\n".join(summarise(dataset).lines()))
+    tried = range(len(dataset)) if args.all else spread(len(dataset), args.images)
+    problems = unreadable(dataset, tried)
+    print(f"\n{len(problems)} of {len(tried)} images tried can't be used" + (":" if problems else ""))
+    print("".join(f"  {problem}\n" for problem in problems[:_SHOWN]), end="")
+    if len(problems) > _SHOWN:
+        print(f"  ... and {len(problems) - _SHOWN} more")
+    pictures = list(_pictures(dataset, task, spread(len(dataset), _PER_SHEET), seed=0))
+    if pictures:
+        sheet = args.out / f"{Path(args.config).stem}_{args.split}.png"
+        write_rgb(sheet, contact_sheet(pictures, columns=_COLUMNS, width=_WIDTH))
+        print(f"sample sheet       {sheet}")
+    return 1 if problems else 0
+
+
+def _browse(dataset: Dataset, task: Task, args: argparse.Namespace) -> int:
+    from omma.data.summary import spread
+    from omma.visualization import contact_sheet, write_rgb
+
+    indices = spread(len(dataset), args.count)
+    for number, first in enumerate(range(0, len(indices), _PER_SHEET), start=1):
+        pictures = list(_pictures(dataset, task, indices[first : first + _PER_SHEET], seed=args.seed))
+        if pictures:
+            path = args.out / f"{args.split}_{number:03d}.png"
+            write_rgb(path, contact_sheet(pictures, columns=_COLUMNS, width=_WIDTH))
+            print(path)
+    return 0
+
+
+def _pictures(dataset: Any, task: Task, indices: Iterable[int], *, seed: int) -> Iterator[np.ndarray]:
+    """Drawn samples with their numbers; those that can't be read are told of and left out."""
+    from omma.data.loader import seeded
+    from omma.visualization import draw_title
+
+    for index in indices:
+        try:
+            with seeded(seed, 0, index):
+                sample = dataset[index]
+        except DataError as error:
+            print(f"not drawn: {error}")
+            continue
+        meta = sample["meta"]
+        yield draw_title(task.draw_sample(sample, dataset.info), f"{meta.index}  {Path(meta.path).name}")
 
 
 def _make_shapes(args: argparse.Namespace) -> int:
     from omma.data.shapes import make_shapes
 
-    make_shapes(args.out, train=args.train, val=args.val, size=args.size, seed=args.seed, clips=args.clips)
-    print(f"the shapes world is in {args.out}")
-    return 0
-
-
-def _check(args: argparse.Namespace) -> int:
-    dataset, task = _load(args)
-    print(f"{args.split}: {len(dataset)} images")
-    _print_classes(dataset)
-    for line in getattr(getattr(dataset, "report", None), "lines", list)():
-        print(f"left out: {line}")
-    indices = _spread(len(dataset), len(dataset) if args.all else 100)
-    broken = [problem for i in indices if (problem := _read_problem(dataset, i))]
-    print(f"{len(indices)} images read, {len(broken)} broken")
-    for problem in broken[:20]:
-        print(f"broken: {problem}")
-    print(
-        f"samples      {_sheet(dataset, task, _spread(len(dataset), _PER_SHEET), args.out / f'{args.split}.png')}"
-    )
-    return 2 if broken else 0
-
-
-def _browse(args: argparse.Namespace) -> int:
-    if args.count < 1:
-        raise SetupError(f"--count must be positive, got {args.count}")
-    dataset, task = _load(args)
-    indices = _spread(len(dataset), args.count)
-    for first in range(0, len(indices), _PER_SHEET):
-        path = args.out / f"{args.split}_{first // _PER_SHEET:03d}.png"
-        print(_sheet(dataset, task, indices[first : first + _PER_SHEET], path))
-    return 0
-
-
-def _load(args: argparse.Namespace) -> tuple[Dataset, Any]:
-    from omma.config import Config, check
-    from omma.experiment import Experiment
-    from omma.registry import lookup
-    from omma.task import find_task
-
-    config = Config.load(args.config, args.overrides)
-    plan = check(config, Experiment)
-    if args.split not in plan["data"]:
-        raise SetupError(f"{args.config} has no data.{args.split}")
-    model: Any = lookup(str(config.get("model.type")))
-    return plan["data"][args.split]["dataset"].build(), find_task(model.task)
-
-
-def _print_classes(dataset: Dataset) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    counts = dataset.class_counts()
-    table = Table("class", "objects", "images with it")
-    for label, name in enumerate(dataset.info.classes):
-        table.add_row(name, str(counts[:, label].sum()), str((counts[:, label] > 0).sum()))
-    table.add_row("without any object", "", str((counts.sum(axis=1) == 0).sum()))
-    Console().print(table)
-    unseen = [name for label, name in enumerate(dataset.info.classes) if not counts[:, label].any()]
-    if unseen:
-        print(f"warning: no objects of: {', '.join(unseen)}")
-
-
-def _read_problem(dataset: Dataset, index: int) -> str | None:
+    counts = {"train": args.train, "val": args.val, "test": args.test, "clips": args.clips}
     try:
-        dataset[index]
-    except DataError as error:
-        return str(error)
-    return None
-
-
-def _spread(length: int, count: int) -> list[int]:
-    """At most ``count`` positions, evenly over the data set."""
-    count = min(length, count)
-    return [i * length // count for i in range(count)]
-
-
-def _sheet(dataset: Dataset, task: Any, indices: list[int], path: Path) -> Path:
-    from omma.visualization import contact_sheet, write_rgb
-
-    pictures = []
-    for index in indices:
-        try:
-            pictures.append(task.draw_sample(dataset[index], dataset.info))
-        except DataError:
-            continue
-    if not pictures:
-        raise DataError("none of the samples can be drawn: no image can be read")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SetupError(
-            f"{path.parent}: can't be written: {error.strerror}; name another folder with --out"
-        ) from None
-    write_rgb(path, contact_sheet(pictures, columns=4, width=1280))
-    return path
+        make_shapes(args.out, **counts, size=args.size, seed=args.seed)
+    except ValueError as error:
+        raise SetupError(f"make-shapes: {error}") from None
+    print(args.out)
+    return 0

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 class DetectionDataset(Dataset):
     """Images with boxes and perhaps masks, from annotations that a subclass has read.
 
-    Crowd regions and difficult objects are ``ignored_boxes`` of a sample; its target has them among the others.
+    Crowd regions and difficult objects are ``ignored_boxes`` of a sample; a target has them too.
 
     Args:
         annotations: of all images.

@@ -197,8 +197,8 @@ class _Reader:
         if len(bad := np.flatnonzero(~known[codes])):
             id = list(self.category_codes)[codes[bad[0]]]
             raise DataError(
-                f"{self.place(int(bad[0]))}: no category has the id {id!r} ({len(bad)} such annotations); there "
-                f"are {', '.join(f'{id} {name}' for id, name in list(self.categories.items())[:20])}"
+                f"{self.place(int(bad[0]))}: no category has the id {id!r} ({len(bad)} such annotations); "
+                f"there are {', '.join(f'{id} {name}' for id, name in list(self.categories.items())[:20])}"
             )
         left_out = np.flatnonzero(by_code[codes] < 0)
         if len(left_out):

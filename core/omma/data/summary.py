@@ -1,0 +1,104 @@
+"""What a data set holds: counts, sizes, and which of its images can't be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from omma.data.annotations import Report
+from omma.data.dataset import Dataset, View
+from omma.data.images import read_image
+from omma.errors import DataError
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Numbers of one data set."""
+
+    images: int
+    empty: int
+    """Images without any object."""
+    classes: tuple[str, ...]
+    objects: np.ndarray
+    """(C,) objects of each class."""
+    images_with: np.ndarray
+    """(C,) images that have the class."""
+    smallest: tuple[int, int]
+    """(width, height) of the image with the fewest pixels."""
+    largest: tuple[int, int]
+    portrait: int
+    """Images that are taller than wide."""
+    notes: tuple[str, ...]
+    """What was dropped while reading."""
+
+    def lines(self) -> list[str]:
+        """The summary as text, a table of classes included."""
+        sizes = f"{_size(self.smallest)} to {_size(self.largest)}"
+        out = [
+            f"images             {self.images} ({self.empty} without objects)",
+            f"sizes              {sizes}, {self.portrait} taller than wide",
+            f"objects            {int(self.objects.sum())} of {len(self.classes)} classes",
+        ]
+        width = max(5, *(len(name) for name in self.classes))
+        out += ["", f"{'class':{width}}  {'objects':>8}  {'images':>8}"]
+        for name, objects, images in zip(self.classes, self.objects, self.images_with):
+            out.append(f"{name:{width}}  {objects:8d}  {images:8d}{'' if objects else '  (none)'}")
+        return [*out, "", *(self.notes or ("nothing was dropped",))]
+
+
+def summarise(dataset: Dataset) -> Summary:
+    """Count what ``dataset`` holds, from its annotations alone."""
+    counts = dataset.class_counts()
+    sizes = dataset.image_sizes.astype(np.int64)
+    pixels = sizes.prod(axis=1)
+    return Summary(
+        images=len(dataset),
+        empty=int((counts.sum(axis=1) == 0).sum()),
+        classes=dataset.info.classes,
+        objects=counts.sum(axis=0, dtype=np.int64),
+        images_with=(counts > 0).sum(axis=0),
+        smallest=_width_height(sizes[pixels.argmin()]),
+        largest=_width_height(sizes[pixels.argmax()]),
+        portrait=int((sizes[:, 0] > sizes[:, 1]).sum()),
+        notes=tuple(line for report in reports(dataset) for line in report.lines()),
+    )
+
+
+def reports(dataset: Dataset) -> list[Report]:
+    """The reports of a data set and of all that it is made of."""
+    if isinstance(dataset, View):
+        return [report for part in dataset.datasets for report in reports(part)]
+    report = getattr(dataset, "report", None)
+    return [report] if isinstance(report, Report) else []
+
+
+def unreadable(dataset: Dataset, indices: Iterable[int]) -> list[str]:
+    """Read the images at ``indices``; one message for each that is missing, broken or of another size."""
+    problems = []
+    for index in indices:
+        target = dataset.target(index)
+        path, height, width = target["path"], target["height"], target["width"]
+        try:
+            image = read_image(path)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        if tuple(image.shape[-2:]) != (height, width):
+            found = _size((image.shape[-1], image.shape[-2]))
+            problems.append(f"{path}: expected {_size((width, height))} pixels as annotated, found {found}")
+    return problems
+
+
+def spread(length: int, count: int) -> list[int]:
+    """At most ``count`` positions, evenly spread over a data set of ``length`` samples."""
+    return [int(position) for position in np.linspace(0, length - 1, min(count, length)).round()]
+
+
+def _size(size: Sequence[int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _width_height(size: np.ndarray) -> tuple[int, int]:
+    return int(size[1]), int(size[0])
