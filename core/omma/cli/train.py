@@ -100,7 +100,7 @@ def _train(experiment: Experiment, config: Config, args: argparse.Namespace, out
         from omma.checkpoint import load_weights
 
         report = load_weights(experiment.model, args.weights, classes=train.dataset.info.classes)
-        print("\n".join(report.lines()))
+        _say("\n".join(report.lines()))
     runner = Runner(
         model=experiment.model,
         train=train,
@@ -139,8 +139,8 @@ def check_classes(data: Data) -> None:
         if len(classes) != data.num_classes:
             raise SetupError(
                 f"data.num_classes is {data.num_classes}, but data.{name} has {len(classes)} classes: "
-                f"{', '.join(classes)}\n  data.classes: {data.classes}\n  set it to {len(classes)} "
-                "or name the classes to use in data.classes"
+                f"{', '.join(classes)}\n  data.classes: {data.classes}\n  "
+                f"set data.num_classes={len(classes)}, or name the classes to use in data.classes"
             )
     if "train" in loaders:
         trained = loaders["train"].dataset.info.classes

@@ -1,0 +1,116 @@
+"""``omma train`` before and around the loop: folders, classes, hooks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omma.cli import train as command
+from omma.cli.main import main
+from omma.errors import SetupError
+from omma.experiment import Data, Loader
+from omma.hooks import Hook, JsonLog
+from omma.runner import Train
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    command.arguments(parser)
+    return parser.parse_args(["some-config", *words])
+
+
+@pytest.fixture
+def loader(new_run, tmp_path) -> Any:
+    return new_run(tmp_path, steps=1).train_loader
+
+
+def data(loader: Loader, count: int) -> Data:
+    return Data(num_classes=count, train=loader, val=loader)
+
+
+def test_the_default_folder_is_named_after_the_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = command._make_run_folder(parsed())
+    assert out.parent == Path("runs/some-config")
+    assert list(out.iterdir()) == []
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+    (tmp_path / "precious").touch()
+    with pytest.raises(SetupError, match="is not empty; go on with --resume"):
+        command._make_run_folder(parsed("--out", str(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_trial_run_goes_into_a_folder_of_its_own(tmp_path):
+    (tmp_path / "precious").touch()
+    out = command._make_run_folder(parsed("--out", str(tmp_path), "--fast-dev-run"))
+    assert out.parent == tmp_path
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SetupError, match="can't write into the run folder"):
+        command._make_run_folder(parsed("--out", str(tmp_path / "file" / "run")))
+
+
+def test_resume_finds_the_newest_run_of_the_config(new_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        new_run(Path("runs/some-config") / name, steps=1).train()
+    Path("runs/some-config/empty").mkdir()
+    assert command._make_run_folder(parsed("--resume")) == Path("runs/some-config/second")
+
+
+def test_resume_by_path_goes_on_in_that_run(new_run, tmp_path):
+    new_run(tmp_path, steps=1).train()
+    path = tmp_path / "checkpoints" / "step_000001"
+    assert command._make_run_folder(parsed("--resume", str(path))) == tmp_path
+
+
+def test_resume_without_any_run_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SetupError, match="--resume finds no"):
+        command._make_run_folder(parsed("--resume"))
+
+
+def test_as_many_classes_as_the_heads_have_are_wanted(loader):
+    command.check_classes(data(loader, 1))
+    with pytest.raises(SetupError, match=r"data.num_classes is 80, but data.train has 1 classes: patch"):
+        command.check_classes(data(loader, 80))
+
+
+def test_default_hooks_can_be_taken_away_and_added_to():
+    class Mine(Hook):
+        pass
+
+    kinds = [type(hook) for hook in command.all_hooks({"tensorboard": None, "mine": Mine()})]
+    assert Mine in kinds
+    assert JsonLog in kinds
+    assert "TensorBoard" not in [kind.__name__ for kind in kinds]
+
+
+def test_a_trial_run_is_two_steps_with_one_evaluation():
+    short = command.shortened(Train(epochs=300, eval_every=10))
+    assert (short.steps, short.epochs, short.eval_every, short.save_every) == (2, None, 2, 2)
+
+
+def test_overfitting_trains_and_judges_the_same_few(loader):
+    train, val = command.overfitted(loader, loader, 3)
+    assert len(train.dataset) == len(val.dataset) == 3
+    assert train.batch_size == 3
+    assert train.dataset.target(2) == val.dataset.target(2)
+
+
+def test_an_unknown_module_to_import_is_told():
+    with pytest.raises(SetupError, match="--import no_such_module_anywhere"):
+        command._import(["no_such_module_anywhere"])
+
+
+def test_env_prints_versions(capsys):
+    assert main(["env", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["versions"]["torch"]
