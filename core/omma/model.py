@@ -80,4 +80,5 @@ class Model(nn.Module, ABC):
 
     def compile_units(self) -> list[nn.Module]:
         """Submodules of fixed-shape tensor code, which ``train.compile`` compiles one by one."""
-        return [unit for name in ("backbone", "neck") if isinstance(unit := getattr(self, name, None), nn.Module)]
+        units = (getattr(self, name, None) for name in ("backbone", "neck"))
+        return [unit for unit in units if isinstance(unit, nn.Module)]

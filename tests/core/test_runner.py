@@ -65,7 +65,8 @@ def test_evaluation_and_saving_come_when_due(new_run, tmp_path):
     spy = Spy()
     new_run(tmp_path, steps=7, eval_every=3, save_every=2, hooks=(spy,), metrics=()).train()
     assert spy.calls == [
-        ("start", 0), ("save", 2), ("eval", 3), ("save", 4), ("eval", 6), ("save", 6), ("eval", 7), ("save", 7),
+        ("start", 0), ("save", 2), ("eval", 3), ("save", 4), ("eval", 6), ("save", 6), ("eval", 7),
+        ("save", 7),
         ("end", 7),
     ]  # fmt: skip
 

@@ -31,7 +31,9 @@ def target(index: int, boxes: Any = (), labels: Any = (), crowd: Any = None, siz
         width=size,
         boxes=corners,
         labels=torch.as_tensor(np.asarray(labels, dtype=np.int64)),
-        crowd=torch.zeros(len(corners), dtype=torch.bool) if crowd is None else torch.tensor(crowd, dtype=torch.bool),
+        crowd=torch.zeros(len(corners), dtype=torch.bool)
+        if crowd is None
+        else torch.tensor(crowd, dtype=torch.bool),
         area=(corners[:, 2:] - corners[:, :2]).prod(1),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from omma.backbones.base import Backbone
@@ -30,10 +32,11 @@ class TimmBackbone(Backbone):
         if not timm.is_model(model.split(".")[0]):
             near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
             raise ValueError(f"timm has no model '{model}'" + (f"; near: {', '.join(near)}" if near else ""))
-        options = {} if out_indices is None else {"out_indices": out_indices}
+        options: dict[str, Any] = {} if out_indices is None else {"out_indices": out_indices}
         self.net = timm.create_model(model, pretrained=pretrained, features_only=True, **options)
-        self.out_channels = tuple(self.net.feature_info.channels())
-        self.strides = tuple(self.net.feature_info.reduction())
+        info: Any = self.net.feature_info
+        self.out_channels = tuple(info.channels())
+        self.strides = tuple(info.reduction())
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> one (N, C, H / stride, W / stride) map per level."""

@@ -18,7 +18,7 @@ def load_pretrained(backbone: nn.Module, weights: str) -> LoadReport:
     Args:
         backbone: filled in place.
         weights: path of a file, or ``publisher://name`` (``torchvision://resnet50``), which stands for a file
-            whose name begins with the name's last part, in the folder of ``OMMA_WEIGHTS`` or torch hub's cache.
+            whose name begins with the name's last part, in the folder ``OMMA_WEIGHTS`` or torch hub's cache.
 
     Raises:
         WeightsError: the file isn't there or isn't of this backbone.
@@ -39,6 +39,6 @@ def _find(weights: str) -> Path:
                 return file
     looked = " and ".join(str(folder) for folder in folders)
     raise WeightsError(
-        f"{weights}: no file {name}-*.pth or {name}.safetensors in {looked}; put it there, set OMMA_WEIGHTS to its "
-        "folder, or train from scratch with model.backbone.weights=null"
+        f"{weights}: no file {name}-*.pth or {name}.safetensors in {looked}; put it there, set OMMA_WEIGHTS "
+        "to its folder, or train from scratch with model.backbone.weights=null"
     )

@@ -30,6 +30,19 @@ _INERT = (
 )
 """Packages whose objects lie in OpenMMLab's checkpoints beside the weights: logs, configs, numbers."""
 
+_DAMAGE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+)
+"""What torch raises, among others, for a file that was cut off or is none of its own."""
+
 
 @dataclass
 class Weights:
@@ -144,10 +157,7 @@ def _load_safely(file: Path) -> Any:
             )
         with torch.serialization.safe_globals([(_Skipped, name) for name in foreign]):
             return torch.load(file, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError,
-        zipfile.BadZipFile,
-    ) as error:  # fmt: skip
+    except _DAMAGE as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{file}: damaged, or not a weights file of PyTorch: {reason:.200}") from None
 

@@ -17,8 +17,8 @@ def init_conv(
 ) -> None:
     """Set every convolution and linear layer below ``module``.
 
-    ``normal`` draws with deviation ``std``; ``kaiming`` is He et al.'s for ReLU over the fan-out; ``xavier`` is
-    Glorot and Bengio's uniform one. Biases become ``bias``.
+    ``normal`` draws with deviation ``std``; ``kaiming`` is He et al.'s for ReLU over the fan-out; ``xavier``
+    is Glorot and Bengio's uniform one. Biases become ``bias``.
     """
     for layer in module.modules():
         if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

@@ -10,7 +10,8 @@ class ClassRows:
     """Axis 0 of a parameter as (repeats, classes, per_class) rows, and a background row after them.
 
     RetinaNet's 9 anchors x 80 classes are ``ClassRows(repeats=9)``; a box regressor with 4 numbers per class
-    is ``ClassRows(per_class=4)``; a softmax classifier with background last is ``ClassRows(background=True)``.
+    is ``ClassRows(per_class=4)``; a softmax classifier with background last is
+    ``ClassRows(background=True)``.
     """
 
     repeats: int = 1

@@ -29,8 +29,8 @@ class YoloDetection(DetectionDataset):
 
     A line is ``class cx cy w h`` or an outline ``class x1 y1 x2 y2 x3 y3 ...``, with x relative to the width
     of the image and y to its height. An image without a text file has no objects. Class numbers count the
-    names in ``data.yaml`` (``names``: a list, or a mapping from numbers) or the lines of ``classes.txt``, both
-    in ``root``.
+    names in ``data.yaml`` (``names``: a list or a mapping from numbers) or the lines of ``classes.txt``,
+    both in ``root``.
 
     Args:
         root: the folder.
