@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision import tv_tensors
 
-from omma.backbones import ResNet
+from omma.backbones import Backbone
 from omma.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, FocalLoss, IoULoss, L1Loss
 from omma.model import Preprocessor
 from omma.necks import FPN
@@ -23,11 +25,28 @@ from omma_detection.models.samplers import RandomBoxSampler
 
 WIDTH = 16
 CLASSES = 3
-STAGES = (64, 128, 256, 512)
+STAGES = (4, 6, 8, 10)
 
 
-def backbone() -> ResNet:
-    return ResNet(depth=18)
+class TinyBackbone(Backbone):
+    """One convolution for each stage: the shape of a ResNet without its cost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out_channels, self.strides = STAGES, (4, 8, 16, 32)
+        widths = zip((3, *STAGES), STAGES)
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in widths)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        maps = []
+        for conv, factor in zip(self.convs, (4, 2, 2, 2)):
+            x = conv(F.avg_pool2d(x, factor)).relu()
+            maps.append(x)
+        return tuple(maps)
+
+
+def backbone() -> TinyBackbone:
+    return TinyBackbone()
 
 
 def pyramid(start_level: int = 0) -> FPN:
@@ -91,7 +110,7 @@ def retina_head(in_channels: int = WIDTH) -> RetinaHead:
 def fcos_head(*, center_sampling: bool = False, norm_on_bbox: bool = False) -> FCOSHead:
     return FCOSHead(
         in_channels=WIDTH,
-        channels=32,
+        channels=64,
         num_convs=1,
         num_classes=CLASSES,
         points=PointGenerator(strides=(8, 16, 32, 64, 128)),
