@@ -11,6 +11,7 @@ from typing import Any
 from omma.errors import DataError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 
 Handler = Callable[[int, Any], None]
 """Takes the number of a record in its list, and the record."""
@@ -56,17 +57,17 @@ class _Reader:
             found = "a list" if self.peek() == "[" else f"{self.text[self.at : self.at + 20]!r}"
             raise DataError(f"{self.path}: expected an object with {', '.join(self.handlers)}, found {found}")
         self.at += 1
-        if self.peek() == "}":
-            return keys
-        while True:
+        more = self.peek() != "}"
+        if not more:
+            self.at += 1
+        while more:
             key = self.value()
             if not isinstance(key, str):
                 raise json.JSONDecodeError("expected a key in double quotes", self.text, self.at)
             self.expect(":")
             keys.add(key)
             self.member(key)
-            if self.expect(",}") == "}":
-                break
+            more = self.expect(",}") == ","
         if self.peek():
             raise json.JSONDecodeError("extra text after the end", self.text, self.at)
         return keys
@@ -82,14 +83,16 @@ class _Reader:
         if self.peek() == "]":
             self.at += 1
             return
-        number = 0
+        number, text, decode, comma = 0, self.text, self.decode, _COMMA.match
         while True:
-            value = self.value()
+            value, self.at = decode(text, self.at)
             if handler:
                 handler(number, value)
             number += 1
-            if self.expect(",]") == "]":
+            if (found := comma(text, self.at)) is None:
+                self.expect("]")
                 return
+            self.at = found.end()
 
     def peek(self) -> str:
         """The next character that is no space; empty at the end."""

@@ -19,6 +19,11 @@ from omma.registry import register
 from omma_detection.datasets.base import DetectionDataset, OnError
 from omma_detection.datasets.classes import class_list, match_classes
 
+# By type: JSON has no subclasses, and a bool is neither a number nor an id.
+_NUMBERS = frozenset((int, float))
+_IDS = frozenset((int, str))
+_ANNOTATION_KEYS = ("image_id", "category_id", "bbox")
+
 
 @register
 class CocoDetection(DetectionDataset):
@@ -134,7 +139,7 @@ class _Reader:
 
     def annotation(self, number: int, record: Any) -> None:
         where = f"{self.path}: annotations[{number}]"
-        _require(record, ("image_id", "category_id", "bbox"), where)
+        _require(record, _ANNOTATION_KEYS, where)
         image = self.image_code(_id(record["image_id"], where))
         category = _id(record["category_id"], where)
         box = record["bbox"]
@@ -221,10 +226,10 @@ def _require(record: Any, keys: tuple[str, ...], where: str) -> None:
 
 
 def _id(value: Any, where: str) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    if type(value) not in _IDS:
         raise DataError(f"{where}: expected a number or text as an id, got {value!r:.80}")
     return value
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) in _NUMBERS
