@@ -57,19 +57,19 @@ def test_images_without_objects_train(name: str):
 
 
 @every_detector
-def test_a_few_steps_lower_the_loss(name: str):
+def test_training_on_one_image_lowers_the_loss(name: str):
     model = DETECTORS[name]().train()
     data = batch(sample(TWO_OBJECTS, SIZE))
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     values = []
-    for _ in range(8):
-        torch.manual_seed(0)
+    for _ in range(30):
         loss = total(model.loss(data))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         values.append(float(loss.detach()))
-    assert min(values[4:]) < values[0]
+    # The second stage's regions change as the first learns: its loss rises before it falls.
+    assert sum(values[-5:]) / 5 < 0.8 * max(values[:10])
 
 
 @every_detector
