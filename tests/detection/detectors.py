@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 
 from omma.backbones import Backbone
+from omma.data.collate import collate
 from omma.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, FocalLoss, IoULoss, L1Loss
 from omma.model import Preprocessor
 from omma.necks import FPN
@@ -190,13 +191,14 @@ def sample(
 
 
 def batch(*samples: Sample) -> Batch:
-    """A random image for each sample."""
+    """A random image for each sample, collated as the loader does it."""
     generator = torch.Generator().manual_seed(0)
-    images = []
+    whole = []
     for each in samples:
-        height, width = each["masks"].shape[-2:]
-        images.append(torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8))
-    return Batch(images, list(samples))
+        size = each["masks"].shape[-2:]
+        image = torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8)
+        whole.append(Sample(**each, image=tv_tensors.Image(image)))
+    return collate(whole)
 
 
 TWO_OBJECTS = [[10.0, 12, 70, 60], [40.0, 30, 90, 95]]

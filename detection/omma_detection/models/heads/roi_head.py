@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision import tv_tensors
 
 from omma.errors import DataError
 from omma.registry import register
-from omma.structures import Batch, Prediction, Sample
+from omma.structures import Batch, Polygons, Prediction, Sample
 from omma_detection.models.assigners import Assignment, MaxIoUAssigner
 from omma_detection.models.heads.bbox_head import BBoxHead
 from omma_detection.models.heads.mask_head import MaskHead, crop_masks, paste_masks
@@ -143,10 +142,9 @@ class RoIHead(nn.Module):
 
 def _bitmaps(sample: Sample) -> Tensor:
     """The sample's masks, (G, H, W) uint8."""
-    masks = sample.get("masks")
-    if isinstance(masks, tv_tensors.Mask):
-        return masks.as_subclass(Tensor)
-    path = sample["meta"].path
+    masks, path = sample.get("masks"), sample["meta"].path
     if masks is None:
         raise DataError(f"{path}: the mask head needs masks; let the data set read them (masks: true)")
-    raise DataError(f"{path}: the mask head needs bitmaps; add RasteriseMasks as the last transform")
+    if isinstance(masks, Polygons):
+        raise DataError(f"{path}: the mask head needs bitmaps; add RasteriseMasks as the last transform")
+    return masks.as_subclass(Tensor)
