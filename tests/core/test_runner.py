@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from multiprocessing import active_children
 
 import pytest
 import torch
@@ -122,6 +123,28 @@ def test_a_signal_finishes_the_step_and_saves(number, new_run, tmp_path):
     result = new_run(tmp_path, steps=50, hooks=(At(3, lambda: os.kill(os.getpid(), number)), spy)).train()
     assert (result.reason, result.signal, result.step) == ("signal", number, 3)
     assert spy.calls[-2:] == [("save", 3), ("end", 3)]
+
+
+def test_workers_outlive_a_signal_to_the_whole_group(new_run, tmp_path):
+    def terminate_all() -> None:
+        workers = active_children()
+        assert len(workers) == 2
+        for pid in [*(worker.pid for worker in workers), os.getpid()]:
+            os.kill(pid, signal.SIGTERM)
+
+    hooks = (At(5, terminate_all),)
+    result = new_run(tmp_path, steps=50, accumulate=3, workers=2, val=False, hooks=hooks).train()
+    assert (result.reason, result.step) == ("signal", 5)
+
+
+def test_workers_terminated_alone_go_on(new_run, tmp_path):
+    def terminate_workers() -> None:
+        for worker in active_children():
+            os.kill(worker.pid, signal.SIGTERM)
+
+    hooks = (At(2, terminate_workers),)
+    result = new_run(tmp_path, steps=20, workers=2, val=False, hooks=hooks).train()
+    assert (result.reason, result.step) == ("finished", 20)
 
 
 def test_signal_handlers_are_put_back(new_run, tmp_path):

@@ -143,3 +143,6 @@ def _start_worker(number: int) -> None:
     torch.set_num_threads(1)
     # Ctrl-C reaches the whole group; the training process saves its state first and then ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Schedulers send SIGTERM to the whole group, and the training process still needs a batch or two to end
+    # its step. The second one, DataLoader's own, ends a worker that hangs.
+    signal.signal(signal.SIGTERM, lambda received, frame: signal.signal(received, signal.SIG_DFL))
