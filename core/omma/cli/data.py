@@ -61,7 +61,7 @@ def _count(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what ``args.action`` says. ``check`` returns 1 if an image can't be read."""
+    """Do what ``args.action`` says. Returns 0, or 2 if ``check`` met images that can't be used."""
     if args.action == "make-shapes":
         return _make_shapes(args)
     dataset, task = _load(args)
@@ -97,7 +97,7 @@ def _check(dataset: Dataset, task: Task, args: argparse.Namespace) -> int:
         sheet = args.out / f"{Path(args.config).stem}_{args.split}.png"
         write_rgb(sheet, contact_sheet(pictures, columns=_COLUMNS, width=_WIDTH))
         print(f"sample sheet       {sheet}")
-    return 1 if problems else 0
+    return 2 if problems else 0
 
 
 def _browse(dataset: Dataset, task: Task, args: argparse.Namespace) -> int:
