@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from omma.backbones.base import Backbone
-from omma.layers import NormKind, make_norm
+from omma.layers import NormKind, make_norm, norm_name
 from omma.registry import register
 
 Style = Literal["pytorch", "caffe"]
@@ -19,7 +21,8 @@ Style = Literal["pytorch", "caffe"]
 class ResNet(Backbone):
     """Four stages of residual blocks at strides 4, 8, 16, 32.
 
-    Parameter names are torchvision's and OpenMMLab's (``layer1.0.conv1.weight``).
+    Parameter names are torchvision's and OpenMMLab's (``layer1.0.bn1.weight``; with
+    group norm ``layer1.0.gn1.weight``).
 
     Args:
         depth: number of layers.
@@ -27,9 +30,16 @@ class ResNet(Backbone):
         norm: kind of the norm layers.
         norm_eval: keep batch norm on its stored statistics during training too (small batches).
         frozen_stages: -1 trains all; 0 freezes the stem; k freezes the stem and stages 1..k.
-        out_indices: stages to return, 0 is the one at stride 4.
+        out_indices: stages to return, 0 is the first.
+        stage_strides: stride of each stage's first block; the stem has 4.
+        dilations: of the 3x3 convolutions of each stage; with a stride of 1 in place of 2, a dilation of 2
+            keeps the field of view.
         zero_init_residual: start each block as the identity.
         weights: initial weights, ``torchvision://resnet50`` or a file; null: random.
+
+    Raises:
+        ValueError: an argument is out of its range.
+        WeightsError: ``weights`` isn't there or isn't of this network.
     """
 
     def __init__(
@@ -41,27 +51,37 @@ class ResNet(Backbone):
         norm_eval: bool = True,
         frozen_stages: int = -1,
         out_indices: tuple[int, ...] = (0, 1, 2, 3),
+        stage_strides: tuple[int, int, int, int] = (1, 2, 2, 2),
+        dilations: tuple[int, int, int, int] = (1, 1, 1, 1),
         zero_init_residual: bool = False,
         weights: str | None = None,
     ) -> None:
         super().__init__()
+        if depth not in _ARCHITECTURES:
+            raise ValueError(f"depth must be one of {', '.join(map(str, _ARCHITECTURES))}, got {depth}")
         if not -1 <= frozen_stages <= 4:
             raise ValueError(f"frozen_stages must be in -1..4, got {frozen_stages}")
-        if not out_indices or not set(out_indices) <= {0, 1, 2, 3}:
-            raise ValueError(f"out_indices must be some of 0, 1, 2, 3, got {out_indices}")
+        if (
+            not out_indices
+            or not set(out_indices) <= {0, 1, 2, 3}
+            or sorted(set(out_indices)) != [*out_indices]
+        ):
+            raise ValueError(f"out_indices must be some of 0, 1, 2, 3 in rising order, got {out_indices}")
         block, blocks = _ARCHITECTURES[depth]
         self.norm_eval = norm_eval
         self.frozen_stages = frozen_stages
         self.out_indices = out_indices
         self.out_channels = tuple(64 * 2**i * block.expansion for i in out_indices)
-        self.strides = tuple(4 * 2**i for i in out_indices)
+        self.strides = tuple(4 * math.prod(stage_strides[: i + 1]) for i in out_indices)
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = make_norm(norm, 64)
+        self.stem_norm = f"{norm_name(norm)}1"
+        self.add_module(self.stem_norm, make_norm(norm, 64))
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         channels = 64
         for i in range(max(out_indices) + 1):
-            stage = _stage(block, blocks[i], channels, 64 * 2**i, 1 if i == 0 else 2, style, norm)
+            form = BlockForm(style=style, norm=norm, dilation=dilations[i])
+            stage = _stage(block, blocks[i], channels, 64 * 2**i, stage_strides[i], form)
             self.add_module(f"layer{i + 1}", stage)
             channels = 64 * 2**i * block.expansion
         self._initialise(zero_init_residual)
@@ -73,10 +93,10 @@ class ResNet(Backbone):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> one map per entry of ``out_indices``."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(self.relu(getattr(self, self.stem_norm)(self.conv1(x))))
         maps = []
         for i in range(max(self.out_indices) + 1):
-            x = self.get_submodule(f"layer{i + 1}")(x)
+            x = getattr(self, f"layer{i + 1}")(x)
             if i in self.out_indices:
                 maps.append(x)
         return tuple(maps)
@@ -96,7 +116,8 @@ class ResNet(Backbone):
         if self.frozen_stages < 0:
             return []
         last = min(self.frozen_stages, max(self.out_indices) + 1)
-        return [self.conv1, self.bn1, *(self.get_submodule(f"layer{i}") for i in range(1, last + 1))]
+        names = ["conv1", self.stem_norm, *(f"layer{i}" for i in range(1, last + 1))]
+        return [self.get_submodule(name) for name in names]
 
     def _freeze(self) -> None:
         for module in self._frozen():
@@ -107,7 +128,16 @@ class ResNet(Backbone):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
-                nn.init.zeros_(module.last_norm.get_parameter("weight"))
+                nn.init.zeros_(module.get_parameter(f"{module.norms[-1]}.weight"))
+
+
+@dataclass(frozen=True)
+class BlockForm:
+    """What the blocks of a stage have in common."""
+
+    style: Style
+    norm: NormKind
+    dilation: int
 
 
 def _stage(
@@ -116,18 +146,15 @@ def _stage(
     in_channels: int,
     width: int,
     stride: int,
-    style: Style,
-    norm: NormKind,
+    form: BlockForm,
 ) -> nn.Sequential:
     out_channels = width * block.expansion
     shortcut = None
     if stride != 1 or in_channels != out_channels:
         conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
-        shortcut = nn.Sequential(conv, make_norm(norm, out_channels))
-    first = block(in_channels, width, stride=stride, style=style, norm=norm, downsample=shortcut)
-    rest = (
-        block(out_channels, width, stride=1, style=style, norm=norm, downsample=None) for _ in range(1, count)
-    )
+        shortcut = nn.Sequential(conv, make_norm(form.norm, out_channels))
+    first = block(in_channels, width, stride=stride, form=form, downsample=shortcut)
+    rest = (block(out_channels, width, stride=1, form=form, downsample=None) for _ in range(1, count))
     return nn.Sequential(first, *rest)
 
 
@@ -137,32 +164,23 @@ class BasicBlock(nn.Module):
     expansion = 1
 
     def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        *,
-        stride: int,
-        style: Style,
-        norm: NormKind,
-        downsample: nn.Module | None,
+        self, in_channels: int, width: int, *, stride: int, form: BlockForm, downsample: nn.Module | None
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, 1, bias=False)
-        self.bn1 = make_norm(norm, width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = make_norm(norm, width)
+        d = form.dilation
+        self.norms = tuple(f"{norm_name(form.norm)}{i}" for i in (1, 2))
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=d, dilation=d, bias=False)
+        self.add_module(self.norms[0], make_norm(form.norm, width))
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.add_module(self.norms[1], make_norm(form.norm, width))
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
-    @property
-    def last_norm(self) -> nn.Module:
-        """The norm before the sum."""
-        return self.bn2
-
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, width, H / stride, W / stride)."""
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
+        norm1, norm2 = (getattr(self, name) for name in self.norms)
+        out = self.relu(norm1(self.conv1(x)))
+        out = norm2(self.conv2(out))
         return self.relu(out + (x if self.downsample is None else self.downsample(x)))
 
 
@@ -172,36 +190,27 @@ class Bottleneck(nn.Module):
     expansion = 4
 
     def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        *,
-        stride: int,
-        style: Style,
-        norm: NormKind,
-        downsample: nn.Module | None,
+        self, in_channels: int, width: int, *, stride: int, form: BlockForm, downsample: nn.Module | None
     ) -> None:
         super().__init__()
-        first, second = (stride, 1) if style == "caffe" else (1, stride)
+        first, second = (stride, 1) if form.style == "caffe" else (1, stride)
+        d = form.dilation
+        self.norms = tuple(f"{norm_name(form.norm)}{i}" for i in (1, 2, 3))
         self.conv1 = nn.Conv2d(in_channels, width, 1, first, bias=False)
-        self.bn1 = make_norm(norm, width)
-        self.conv2 = nn.Conv2d(width, width, 3, second, 1, bias=False)
-        self.bn2 = make_norm(norm, width)
+        self.add_module(self.norms[0], make_norm(form.norm, width))
+        self.conv2 = nn.Conv2d(width, width, 3, second, padding=d, dilation=d, bias=False)
+        self.add_module(self.norms[1], make_norm(form.norm, width))
         self.conv3 = nn.Conv2d(width, width * self.expansion, 1, bias=False)
-        self.bn3 = make_norm(norm, width * self.expansion)
+        self.add_module(self.norms[2], make_norm(form.norm, width * self.expansion))
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
-    @property
-    def last_norm(self) -> nn.Module:
-        """The norm before the sum."""
-        return self.bn3
-
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 4 * width, H / stride, W / stride)."""
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
+        norm1, norm2, norm3 = (getattr(self, name) for name in self.norms)
+        out = self.relu(norm1(self.conv1(x)))
+        out = self.relu(norm2(self.conv2(out)))
+        out = norm3(self.conv3(out))
         return self.relu(out + (x if self.downsample is None else self.downsample(x)))
 
 

@@ -55,5 +55,5 @@ class ConvNormAct(nn.Module):
         """(N, C, H, W) -> (N, C', H', W')."""
         x = self.conv(x)
         if self.norm_name:
-            x = self.get_submodule(self.norm_name)(x)
+            x = getattr(self, self.norm_name)(x)
         return self.act(x) if self.act else x

@@ -24,4 +24,5 @@ class BinaryCrossEntropyLoss(Loss):
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """The shape of ``pred``."""
+        self.check_same_shape(pred, target)
         return F.binary_cross_entropy_with_logits(pred, target.to(pred.dtype), reduction="none")

@@ -27,8 +27,8 @@ class FocalLoss(Loss):
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """(N, C)."""
-        hot = (target[:, None] == torch.arange(pred.shape[1], device=pred.device)).to(pred.dtype)
-        entropy = F.binary_cross_entropy_with_logits(pred, hot, reduction="none")
-        prob = pred.sigmoid()
-        miss = torch.where(hot.bool(), 1 - prob, prob)
-        return (self.alpha * hot + (1 - self.alpha) * (1 - hot)) * miss**self.gamma * entropy
+        hot = target[:, None] == torch.arange(pred.shape[1], device=pred.device)
+        # The logit of being wrong: everything below is stable in it, however sure the model is.
+        wrong = torch.where(hot, -pred, pred)
+        balance = torch.where(hot, self.alpha, 1 - self.alpha)
+        return balance * (self.gamma * F.logsigmoid(wrong)).exp() * F.softplus(wrong)

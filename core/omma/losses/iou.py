@@ -30,6 +30,7 @@ class IoULoss(Loss):
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """(N,)."""
+        self.check_same_shape(pred, target)
         iou = elementwise_iou(pred, target).clamp(min=self.eps)
         return -iou.log() if self.mode == "log" else 1 - iou
 
@@ -40,4 +41,5 @@ class GIoULoss(Loss):
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """(N,)."""
+        self.check_same_shape(pred, target)
         return 1 - elementwise_giou(pred, target)

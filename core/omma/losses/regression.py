@@ -15,6 +15,7 @@ class L1Loss(Loss):
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """The shape of ``pred``."""
+        self.check_same_shape(pred, target)
         return F.l1_loss(pred, target, reduction="none")
 
 
@@ -29,8 +30,11 @@ class SmoothL1Loss(Loss):
 
     def __init__(self, *, beta: float = 1.0, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight=loss_weight)
+        if beta <= 0:
+            raise ValueError(f"beta must be greater than 0 (L1Loss is the limit), got {beta}")
         self.beta = beta
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """The shape of ``pred``."""
+        self.check_same_shape(pred, target)
         return F.smooth_l1_loss(pred, target, reduction="none", beta=self.beta)

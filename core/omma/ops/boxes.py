@@ -5,15 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from omma.ops.precision import at_least_float32
+
 
 def _check(op: str, name: str, boxes: Tensor) -> Tensor:
     if boxes.ndim < 1 or boxes.shape[-1] != 4:
         raise ValueError(f"{op}: {name} must have shape (..., 4), got {tuple(boxes.shape)}")
-    return boxes.float() if boxes.dtype in (torch.float16, torch.bfloat16) else boxes
+    return at_least_float32(boxes)
 
 
 def box_area(boxes: Tensor) -> Tensor:
-    """Areas (...) of boxes (..., 4)."""
+    """Areas (...) of boxes (..., 4).
+
+    Raises:
+        ValueError: the last axis isn't 4, here and below.
+    """
     boxes = _check("box_area", "boxes", boxes)
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
@@ -35,6 +41,7 @@ def elementwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-6) -> Tensor:
 
 def pairwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-6) -> Tensor:
     """IoU of every box of ``a`` (A, 4) with every box of ``b`` (B, 4): (A, B)."""
+    a, b = _check("pairwise_iou", "a", a), _check("pairwise_iou", "b", b)
     return elementwise_iou(a[:, None], b[None], eps=eps)
 
 

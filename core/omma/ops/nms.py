@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torchvision
 from torch import Tensor
 
@@ -12,15 +11,22 @@ def batched_nms(
 ) -> Tensor:
     """Indices of the boxes that survive suppression within their group, by falling score.
 
-    A box is dropped if one of the same group with a higher score overlaps it by more than the threshold.
-    Runs in float32 whatever the input's type.
+    A box is dropped if a surviving one of its group, with a higher score, overlaps it by more than the
+    threshold. Of equal scores the first comes first. Boxes of different groups (classes, levels, images)
+    never suppress each other, wherever they lie.
 
     Args:
-        boxes: (N, 4) xyxy, pixels.
+        boxes: (N, 4) xyxy, finite, in any unit.
         scores: (N,).
-        groups: (N,) integers; boxes of different groups (classes, levels) never suppress each other.
+        groups: (N,) integers from 0.
         iou_threshold: in 0..1.
         max_keep: at most so many survivors, the best ones.
+
+    Returns:
+        (K,) int64.
+
+    Raises:
+        ValueError: the shapes aren't as above.
     """
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"batched_nms: boxes must have shape (N, 4), got {tuple(boxes.shape)}")
@@ -28,10 +34,12 @@ def batched_nms(
         if values.shape != boxes.shape[:1]:
             expected = f"({len(boxes)},)"
             raise ValueError(f"batched_nms: {name} must have shape {expected}, got {tuple(values.shape)}")
-    keep = torchvision.ops.batched_nms(boxes.float(), scores.float(), groups, iou_threshold)
+    if len(boxes) == 0:
+        return groups.new_zeros(0).long()
+    # Each group is moved to a place of its own. With a thousand classes those places lie so far out that
+    # float32 would round boxes to eighths of a pixel, so double it is.
+    exact = boxes.double()
+    low, high = exact.aminmax()
+    moved = exact + (groups * (high - low + 1))[:, None]
+    keep = torchvision.ops.nms(moved, scores.double(), iou_threshold)
     return keep if max_keep is None else keep[:max_keep]
-
-
-def top_scores(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` largest of (N,) scores and their positions, sorted by falling score."""
-    return torch.topk(scores, min(count, scores.numel()))
