@@ -49,3 +49,10 @@ def test_the_header_has_the_command_that_trains_it(name: str):
         line for line in Path(CONFIGS[name]).read_text().splitlines(True) if line.startswith("#")
     )
     assert re.search(rf"omma train {re.escape(name)}\b", header)
+
+
+def test_twice_the_schedule_keeps_the_learning_rate_of_the_model():
+    config = Config.load("retinanet_r50_fpn_2x_coco")
+    assert config.get("optimizer.lr") == 0.01
+    assert config.get("train.epochs") == 24
+    assert config.get("schedule.milestones") == [16, 22]

@@ -135,7 +135,7 @@ def _proposals(batch: Batch) -> list[Tensor]:
         if "proposals" not in sample:
             path = sample["meta"].path
             raise DataError(
-                f"{path}: Fast R-CNN needs proposals; give the data set a file of them (proposals: FILE)"
+                f"{path}: Fast R-CNN needs proposals; put LoadProposals first among the transforms"
             )
     return [sample["proposals"].as_subclass(Tensor).float() for sample in batch.samples]
 
