@@ -39,10 +39,16 @@ class BatchLoader(DataLoader[Batch]):
 
 
 def _raising(batches: Iterator[Batch | OmmaError]) -> Iterator[Batch]:
+    failure = None
     for batch in batches:
         if isinstance(batch, OmmaError):
-            raise batch
+            failure = batch
+            break
         yield batch
+    # Ends the workers now: the traceback of the error may hold this frame for long.
+    del batches
+    if failure is not None:
+        raise failure
 
 
 class SeededSamples(torch.utils.data.Dataset[Any]):
@@ -123,7 +129,6 @@ def _make(loader: LoaderSettings, stream: TrainStream | EvalStream, seed: int) -
         num_workers=loader.workers,
         collate_fn=_collate,
         pin_memory=torch.cuda.is_available(),
-        persistent_workers=loader.workers > 0,
         worker_init_fn=_start_worker,
         # Without a generator of its own the loader would draw a base seed from the global one, and a resumed
         # run would see other dropout masks than a straight one.
