@@ -44,10 +44,15 @@ def suppress(
     candidates: Candidates, num_images: int, *, iou_threshold: float, max_per_image: int
 ) -> list[Candidates]:
     """The best boxes of each image after NMS within each (image, label), by falling score."""
-    labels = int(candidates.labels.max()) + 1 if len(candidates.labels) else 1
-    groups = candidates.images * labels + candidates.labels
-    kept = candidates[batched_nms(candidates.boxes, candidates.scores, groups, iou_threshold=iou_threshold)]
-    return [kept[(kept.images == i).nonzero()[:max_per_image, 0]] for i in range(num_images)]
+    out = []
+    # NMS looks at all pairs: one call for N images would take N times as long and as much memory.
+    for image in range(num_images):
+        own = candidates[(candidates.images == image).nonzero()[:, 0]]
+        keep = batched_nms(
+            own.boxes, own.scores, own.labels, iou_threshold=iou_threshold, max_keep=max_per_image
+        )
+        out.append(own[keep])
+    return out
 
 
 def image_sizes(batch: Batch, device: torch.device) -> Tensor:
