@@ -56,3 +56,13 @@ def test_twice_the_schedule_keeps_the_learning_rate_of_the_model():
     assert config.get("optimizer.lr") == 0.01
     assert config.get("train.epochs") == 24
     assert config.get("schedule.milestones") == [16, 22]
+
+
+def test_caffe_style_backbones_train_no_norm():
+    model = build("fcos_r50-caffe_fpn_gn-head_1x_coco")
+    trained = [name for name, value in model.named_parameters() if value.requires_grad]
+    assert not [
+        name for name in trained if name.startswith("backbone") and (".bn" in name or "downsample.1" in name)
+    ]
+    assert "backbone.layer2.0.conv1.weight" in trained
+    assert "bbox_head.cls_convs.0.gn.weight" in trained

@@ -29,6 +29,7 @@ class ResNet(Backbone):
         style: position of a bottleneck's stride.
         norm: kind of the norm layers.
         norm_eval: keep batch norm on its stored statistics during training too (small batches).
+        norm_frozen: leave the weights and biases of batch norm as they are, as caffe-style recipes do.
         frozen_stages: -1 trains all; 0 freezes the stem; k freezes the stem and stages 1..k.
         out_indices: stages to return, 0 is the first.
         stage_strides: stride of each stage's first block; the stem has 4.
@@ -49,6 +50,7 @@ class ResNet(Backbone):
         style: Style = "pytorch",
         norm: NormKind = "bn",
         norm_eval: bool = True,
+        norm_frozen: bool = False,
         frozen_stages: int = -1,
         out_indices: tuple[int, ...] = (0, 1, 2, 3),
         stage_strides: tuple[int, int, int, int] = (1, 2, 2, 2),
@@ -69,6 +71,7 @@ class ResNet(Backbone):
             raise ValueError(f"out_indices must be some of 0, 1, 2, 3 in rising order, got {out_indices}")
         block, blocks = _ARCHITECTURES[depth]
         self.norm_eval = norm_eval
+        self.norm_frozen = norm_frozen
         self.frozen_stages = frozen_stages
         self.out_indices = out_indices
         self.out_channels = tuple(64 * 2**i * block.expansion for i in out_indices)
@@ -122,6 +125,10 @@ class ResNet(Backbone):
     def _freeze(self) -> None:
         for module in self._frozen():
             module.eval().requires_grad_(False)
+        if self.norm_frozen:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.requires_grad_(False)
 
     def _initialise(self, zero_init_residual: bool) -> None:
         for module in self.modules():
