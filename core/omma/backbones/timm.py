@@ -61,7 +61,9 @@ class TimmBackbone(Backbone):
         for name in names:
             plain = name.removeprefix("timm_model.")
             candidates = (plain, plain.replace(".", "_", 1), f"model.{plain}")
-            own |= {name: f"net.{each}" for each in candidates if each in known}
+            match = next((each for each in candidates if each in known), None)
+            if match is not None:
+                own[name] = f"net.{match}"
         return own
 
 

@@ -1,10 +1,14 @@
-"""Moving a model onto other classes: rows of classes with the same name are kept."""
+"""Moving a model onto other classes: rows of classes with the same name are kept.
+
+A head tells which of its parameters have rows per class by a method ``class_rows() -> {name: ClassRows}``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from omma.errors import WeightsError
@@ -22,6 +26,7 @@ def class_rows(model: nn.Module) -> dict[str, ClassRows]:
     return found
 
 
+@torch.no_grad()
 def move_rows(
     source: Tensor, target: Tensor, rows: ClassRows, theirs: Sequence[str], ours: Sequence[str], where: str
 ) -> Tensor:
@@ -36,23 +41,26 @@ def move_rows(
         where: file and parameter, for messages.
 
     Raises:
-        WeightsError: axis 0 of ``source`` is not what ``theirs`` asks for.
+        WeightsError: axis 0 of a parameter is not what its classes ask for, or the other axes differ.
     """
-    expected = rows.repeats * len(theirs) * rows.per_class + rows.background
-    if len(source) != expected:
-        raise WeightsError(f"{where}: {len(source)} rows, but {len(theirs)} classes make {expected}")
+    if source.shape[1:] != target.shape[1:]:
+        raise WeightsError(f"{where}: {tuple(source.shape)} in the file, {tuple(target.shape)} in the model")
+    for side, value, names in (("file", source, theirs), ("model", target, ours)):
+        expected = rows.repeats * len(names) * rows.per_class + rows.background
+        if len(value) != expected:
+            raise WeightsError(
+                f"{where}: {len(value)} rows in the {side}, but its {len(names)} classes make {expected}"
+            )
     out = target.clone()
-    cut = (-1, *source.shape[1:])
-    old = source[: expected - rows.background].reshape(
-        rows.repeats, len(theirs), rows.per_class, *source.shape[1:]
-    )
-    new = out[: len(out) - rows.background].reshape(
-        rows.repeats, len(ours), rows.per_class, *source.shape[1:]
-    )
+    background = int(rows.background)
+    trailing = source.shape[1:]
+    old = source[: len(source) - background].unflatten(0, (rows.repeats, len(theirs), rows.per_class))
+    # A view: what is written into it is written into ``out``.
+    new = out[: len(out) - background].view(rows.repeats, len(ours), rows.per_class, *trailing)
+    place = {name: label for label, name in enumerate(theirs)}
     for label, name in enumerate(ours):
-        if name in theirs:
-            new[:, label] = old[:, list(theirs).index(name)]
-    out[: len(out) - rows.background] = new.reshape(cut)
+        if name in place:
+            new[:, label] = old[:, place[name]].to(new.dtype)
     if rows.background:
         out[-1] = source[-1]
     return out

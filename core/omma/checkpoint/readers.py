@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import difflib
 import json
-import pickle
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from omma.checkpoint.pickled import load_pickled
+from omma.checkpoint.store import EMA, MODEL, CheckpointStore
 from omma.errors import WeightsError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "ema_state_dict", "params", "teacher")
-_PREFIXES = ("module.", "_orig_mod.", "model.")
-_INERT = (
-    "mmengine.",
-    "mmcv.",
-    "mmdet.",
-    "mmseg.",
-    "mmpose.",
-    "mmaction.",
-    "mmpretrain.",
-    "numpy.",
-    "addict.",
-)
-"""Packages whose objects lie in OpenMMLab's checkpoints beside the weights: logs, configs, numbers."""
-
-_DAMAGE = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-)
-"""What torch raises, among others, for a file that was cut off or is none of its own."""
 
 
 @dataclass
@@ -51,24 +25,15 @@ class Weights:
     state: dict[str, Tensor]
     """Name -> tensor, on the CPU."""
     metadata: dict[str, Any] = field(default_factory=dict)
-    """``classes`` (tuple of names) and ``config`` (YAML text), where the file tells them."""
-
-
-class _Skipped:
-    """Stands in for an object that is no weight; takes whatever it is given and keeps nothing."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> _Skipped:
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
+    """``classes`` (tuple of names) and ``config`` (its text), where the file tells them."""
 
 
 def read_weights(path: str | Path) -> Weights:
     """The weights in a ``.safetensors``, ``.pth`` or ``.pt`` file, a checkpoint folder or a run folder.
+
+    Wrappers (``state_dict``, ``model``, ...) and prefixes of parallel and compiled models (``module.``) are
+    taken off. Of a run folder the best checkpoint is taken, else the newest; averaged weights before plain
+    ones.
 
     Raises:
         WeightsError: missing, damaged, holding no weights, or holding code.
@@ -88,21 +53,18 @@ def find_weights(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        near = [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else []
+        near = sorted(p.name for p in path.parent.glob("*")) if path.parent.is_dir() else []
         close = difflib.get_close_matches(path.name, near, 3)
         hint = f"; {path.parent} has {', '.join(close)}" if close else ""
         raise WeightsError(f"{path}: no such file or folder{hint}")
-    folders = [
-        path,
-        path / "checkpoints" / "best",
-        *sorted((path / "checkpoints").glob("step_*"), reverse=True),
-    ]
-    for folder in folders:
+    run = path.parent if path.name == "checkpoints" else path
+    steps = [folder for _, folder in CheckpointStore(run / "checkpoints", keep=1).all()]
+    for folder in (path, run / "checkpoints" / "best", *reversed(steps)):
         # Where weights were averaged, the average is what was evaluated.
-        for name in ("ema.safetensors", "model.safetensors"):
+        for name in (EMA, MODEL):
             if (folder / name).is_file():
                 return folder / name
-    raise WeightsError(f"{path}: neither a checkpoint (model.safetensors) nor a run (checkpoints/best)")
+    raise WeightsError(f"{path}: neither a checkpoint ({MODEL}) nor a run (checkpoints/best)")
 
 
 def _read_safetensors(file: Path) -> Weights:
@@ -114,24 +76,33 @@ def _read_safetensors(file: Path) -> Weights:
             state = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{file}: damaged, or not a safetensors file: {error}") from None
-    if file.name == "ema.safetensors" and (file.parent / "model.safetensors").is_file():
-        model = _read_safetensors(file.parent / "model.safetensors")
+    if file.name == EMA and (file.parent / MODEL).is_file():
+        model = _read_safetensors(file.parent / MODEL)
         return Weights(model.state | state, model.metadata)
     if "classes" in metadata:
-        try:
-            metadata["classes"] = tuple(map(str, json.loads(metadata["classes"])))
-        except (ValueError, TypeError):
-            raise WeightsError(f"{file}: its metadata 'classes' is no list of names") from None
+        metadata["classes"] = _class_names(file, metadata["classes"])
     return Weights(state, metadata)
 
 
+def _class_names(file: Path, text: str) -> tuple[str, ...]:
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if not isinstance(names, list):
+        raise WeightsError(
+            f"{file}: expected its metadata 'classes' to be a JSON list of names, got {text:.60}"
+        )
+    return tuple(map(str, names))
+
+
 def _read_pickled(file: Path) -> Weights:
-    content = _load_safely(file)
-    if not isinstance(content, dict):
+    content = load_pickled(file)
+    if not isinstance(content, Mapping):
         raise WeightsError(f"{file}: holds {type(content).__name__}, expected a mapping of names to tensors")
     metadata = _metadata(content)
     for key in _WRAPPERS:
-        if isinstance(content.get(key), dict):
+        if isinstance(content.get(key), Mapping):
             content = content[key]
             break
     state = {
@@ -140,68 +111,32 @@ def _read_pickled(file: Path) -> Weights:
     if not state:
         keys = ", ".join(map(str, list(content)[:8]))
         raise WeightsError(f"{file}: no tensors there; its keys are {keys or 'none'}")
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return Weights(state, metadata)
+    return Weights(_plain_names(state), metadata)
 
 
-def _load_safely(file: Path) -> Any:
-    try:
-        foreign = _foreign_globals(file)
-        unknown = [name for name in foreign if not name.startswith(_INERT)]
-        if unknown:
-            raise WeightsError(
-                f"{file}: refused, nothing was executed: loading it would call {', '.join(unknown[:3])}, "
-                "which is no part of weights"
-            )
-        with torch.serialization.safe_globals([(_Skipped, name) for name in foreign]):
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{file}: damaged, or not a weights file of PyTorch: {reason:.200}") from None
+def _plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefixes that DDP, ``torch.compile`` and averages put before names."""
+    state = {name.replace("_orig_mod.", ""): value for name, value in state.items()}
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    return state
 
 
-def _foreign_globals(file: Path) -> list[str]:
-    """Names that the pickle refers to and that torch doesn't know as harmless."""
-    if zipfile.is_zipfile(file):
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-    return sorted(_legacy_globals(file))
-
-
-def _legacy_globals(file: Path) -> set[str]:
-    """The same for files from before torch 1.6, which are several pickles in a row.
-
-    The opcodes are read and never run.
-    """
-    import pickletools
-
-    known = {"collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"}
-    names: set[str] = set()
-    with open(file, "rb") as stream:
-        for _ in range(5):
-            strings: list[str] = []
-            try:
-                for opcode, argument, _position in pickletools.genops(stream):
-                    if isinstance(argument, str):
-                        strings.append(argument)
-                    if opcode.name in ("GLOBAL", "INST"):
-                        names.add(str(argument).replace(" ", "."))
-                    elif opcode.name == "STACK_GLOBAL":
-                        names.add(".".join(strings[-2:]))
-            except ValueError:
-                break
-    return {name for name in names if name not in known and not name.startswith("torch.")}
-
-
-def _metadata(content: dict[Any, Any]) -> dict[str, Any]:
-    """Class names, where OpenMMLab's ``meta`` has them."""
+def _metadata(content: Mapping[Any, Any]) -> dict[str, Any]:
+    """Class names and config text, where OpenMMLab's ``meta`` has them."""
     meta = content.get("meta")
-    if not isinstance(meta, dict):
+    if not isinstance(meta, Mapping):
         return {}
+    found: dict[str, Any] = {}
     data = meta.get("dataset_meta")
-    classes = (data.get("classes") or data.get("CLASSES")) if isinstance(data, dict) else meta.get("CLASSES")
-    return {"classes": tuple(map(str, classes))} if isinstance(classes, list | tuple) else {}
+    tables = [table for table in (data, meta) if isinstance(table, Mapping)]
+    for names in (table.get(key) for table in tables for key in ("classes", "CLASSES")):
+        if isinstance(names, list | tuple):
+            found.setdefault("classes", tuple(map(str, names)))
+    for text in (meta.get("cfg"), meta.get("config")):
+        if isinstance(text, str):
+            found.setdefault("config", text)
+    return found
 
 
 __all__ = ["Weights", "find_weights", "read_weights"]

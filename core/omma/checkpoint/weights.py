@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from omma.checkpoint.classes import class_rows, move_rows
+from omma.checkpoint.names import COMPUTED, beside, translate
 from omma.checkpoint.readers import Weights, find_weights, read_weights
 from omma.errors import WeightsError
-
-_OWN = ("num_batches_tracked", "relative_position_index", "attn_mask", "integral.project")
-"""Buffers that a model computes for itself: a file may have them or not."""
 
 
 @dataclass
@@ -23,19 +21,27 @@ class LoadReport:
     """What became of each parameter."""
 
     loaded: list[str] = field(default_factory=list)
+    """Names of the model's parameters and buffers that the file filled, wholly or in part."""
     fresh: list[str] = field(default_factory=list)
     """Of the model, but not in the file."""
     unused: list[str] = field(default_factory=list)
     """In the file, but not of the model."""
-    moved: dict[str, str] = field(default_factory=dict)
-    """Class -> where its rows come from, when the classes differ."""
+    copied_classes: list[str] = field(default_factory=list)
+    """Where the classes differ: those whose rows the file had."""
+    new_classes: list[str] = field(default_factory=list)
+    """Where the classes differ: those that keep their initial rows."""
 
     def lines(self) -> list[str]:
-        """The report as text."""
-        out = [
-            f"{len(self.loaded)} parameters loaded, {len(self.fresh)} kept fresh, {len(self.unused)} unused"
+        """The report as a small table of text."""
+        rows = [
+            ("loaded", len(self.loaded), self.loaded[:0]),
+            ("kept fresh", len(self.fresh), _parts(self.fresh)),
+            ("unused", len(self.unused), _parts(self.unused)),
+            ("classes copied by name", len(self.copied_classes), self.copied_classes),
+            ("classes new", len(self.new_classes), self.new_classes),
         ]
-        return out + [f"    {name}: {where}" for name, where in self.moved.items()]
+        shown = rows if self.copied_classes or self.new_classes else rows[:3]
+        return [f"{title:<24}{count:>6}  {_some(names, 8)}".rstrip() for title, count, names in shown]
 
 
 def load_weights(
@@ -43,44 +49,40 @@ def load_weights(
 ) -> LoadReport:
     """Load a weights file into ``model``.
 
-    A file of a backbone alone goes into ``model.backbone``. Where ``classes`` are given and the file was made
-    for others, the rows of classes with the same name are copied and the rest keep their initial values.
+    A file of a backbone alone goes into ``model.backbone``, its classifier left out. Where ``classes`` are
+    given and the file was made for others, the rows of classes with the same name are copied and the rest
+    keep their initial values; so do all of them if the file doesn't name its classes and has another number.
 
     Args:
-        model: filled in place.
+        model: filled in place; as it was if anything is raised.
         path: as ``read_weights``.
         classes: names of the model's classes, in label order.
-        strict: every parameter of the model must be in the file (rows of new classes aside).
+        strict: the file must have all parameters of the model (or of its backbone) and no others, but for
+            rows of new classes and buffers that a model computes for itself; else what fits is loaded.
 
     Raises:
         WeightsError: as ``read_weights``; or the file is of another model.
     """
     weights = read_weights(path)
-    source = str(find_weights(Path(path)))
-    report = LoadReport()
-    target: nn.Module = model
+    source = find_weights(Path(path))
     backbone = getattr(model, "backbone", None)
     if isinstance(backbone, nn.Module) and _is_backbone(weights.state, backbone, model):
-        target, strict = backbone, False
-    state = dict(weights.state)
-    if classes is not None and target is model:
-        state = _onto_classes(model, weights, tuple(classes), report, source)
-    _fill(target, state, report, source, strict=strict)
-    return report
+        state, unused = _backbone_state(backbone, weights.state)
+        state = {f"backbone.{name}": value for name, value in state.items()}
+        required = {f"backbone.{name}" for name in backbone.state_dict()}
+        return _fill(model, state, source, LoadReport(unused=unused), required, strict=strict)
+    report = LoadReport()
+    state = translate(model, weights.state)
+    required = set(model.state_dict())
+    if classes is not None:
+        before = set(state)
+        state = _onto_classes(model, Weights(state, weights.metadata), tuple(classes), report, source)
+        required -= before - set(state)
+    return _fill(model, state, source, report, required, strict=strict)
 
 
-def save_weights(
-    model: nn.Module, path: str | Path, *, classes: Sequence[str] = (), config: str = ""
-) -> None:
-    """Write a model as safetensors, with its class names and config in the metadata."""
-    from safetensors.torch import save_file
-
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(state, str(path), metadata={"classes": json.dumps(list(classes)), "config": config})
-
-
-def load_backbone(model: nn.Module, path: str | Path) -> LoadReport:
-    """Load a file into a backbone by itself: its classifier is left out.
+def load_backbone(backbone: nn.Module, path: str | Path) -> LoadReport:
+    """Load a file of a backbone, or the backbone of a whole model's, into a backbone by itself.
 
     Raises:
         WeightsError: as ``load_weights``.
@@ -88,59 +90,114 @@ def load_backbone(model: nn.Module, path: str | Path) -> LoadReport:
     state = read_weights(path).state
     if any(name.startswith("backbone.") for name in state):
         state = {n.removeprefix("backbone."): v for n, v in state.items() if n.startswith("backbone.")}
-    report = LoadReport()
-    _fill(model, state, report, str(path), strict=True)
-    return report
+    state, unused = _backbone_state(backbone, state)
+    required = set(backbone.state_dict())
+    return _fill(backbone, state, find_weights(Path(path)), LoadReport(unused=unused), required, strict=True)
+
+
+def save_weights(
+    model: nn.Module, path: str | Path, *, classes: Sequence[str] = (), config: str = ""
+) -> None:
+    """Write a model as safetensors, with its class names and config in the metadata.
+
+    The file appears only when all of it is written; folders are made as needed.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Tied weights share memory, which the format refuses.
+    state = {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.writing")
+    metadata = {"format": "pt", "classes": json.dumps(list(classes)), "config": config}
+    try:
+        save_file(state, str(temporary), metadata=metadata)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _is_backbone(state: Mapping[str, Tensor], backbone: nn.Module, model: nn.Module) -> bool:
-    whole, part = set(model.state_dict()), set(backbone.state_dict())
-    return len(part & set(state)) > len(whole & set(state))
+    whole = set(model.state_dict()) & set(translate(model, state))
+    return len(set(backbone.state_dict()) & set(translate(backbone, state))) > len(whole)
+
+
+def _backbone_state(backbone: nn.Module, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """A backbone file's tensors under the backbone's names, and the names that lie outside it."""
+    own = translate(backbone, state)
+    outside = beside(backbone, own)
+    for name in outside:
+        del own[name]
+    return own, outside
 
 
 def _fill(
-    model: nn.Module, state: Mapping[str, Tensor], report: LoadReport, source: str, *, strict: bool
-) -> None:
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    source: Path,
+    report: LoadReport,
+    required: Collection[str],
+    *,
+    strict: bool,
+) -> LoadReport:
+    """Copy ``state`` into ``model``, of which it must fill what is ``required``."""
     own = model.state_dict()
-    shapes = [
+    wrong = [
         f"{name}: {tuple(state[name].shape)} in the file, {tuple(value.shape)} in the model"
         for name, value in own.items()
         if name in state and state[name].shape != value.shape
     ]
     report.loaded = [name for name in own if name in state]
-    report.fresh = [name for name in own if name not in state and not name.endswith(_OWN)]
-    report.unused = [name for name in state if name not in own and not name.endswith(_OWN)]
-    if shapes or not report.loaded or (strict and report.fresh):
-        raise WeightsError(_other_model(source, report, shapes))
+    report.fresh = [name for name in own if name not in state and not name.endswith(COMPUTED)]
+    surplus = [name for name in state if name not in own and not name.endswith(COMPUTED)]
+    report.unused += surplus
+    missing = [name for name in report.fresh if name in required]
+    if wrong or not report.loaded or (strict and (missing or surplus)):
+        raise WeightsError(_other_model(source, missing, surplus, wrong))
     model.load_state_dict({name: state[name] for name in report.loaded}, strict=False)
+    return report
 
 
-def _other_model(source: str, report: LoadReport, shapes: Sequence[str]) -> str:
+def _other_model(source: Path, missing: Sequence[str], surplus: Sequence[str], wrong: Sequence[str]) -> str:
     lines = [f"{source}: these are not weights of this model"]
     for title, names in (
-        ("missing in the file", report.fresh),
-        ("not known to the model", report.unused),
-        ("of another shape", shapes),
+        ("missing in the file", missing),
+        ("not known to the model", surplus),
+        ("of another shape", wrong),
     ):
         if names:
-            shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-            lines.append(f"    {len(names)} {title}: {shown}")
+            lines.append(f"    {len(names)} {title}: {_some(names, 4)}")
     lines.append("    is it the right config? Give the one that the weights were trained with")
     return "\n".join(lines)
 
 
 def _onto_classes(
-    model: nn.Module, weights: Weights, classes: tuple[str, ...], report: LoadReport, source: str
+    model: nn.Module, weights: Weights, classes: tuple[str, ...], report: LoadReport, source: Path
 ) -> dict[str, Tensor]:
     """The file's state with class-dependent rows moved to the model's classes."""
     state = dict(weights.state)
-    theirs = weights.metadata.get("classes")
-    if theirs is None or tuple(theirs) == classes:
-        return state
+    named = weights.metadata.get("classes")
+    theirs = tuple(named) if named else None
     own = model.state_dict()
-    with torch.no_grad():
-        for name, rows in class_rows(model).items():
-            if name in state:
-                state[name] = move_rows(state[name], own[name], rows, theirs, classes, f"{source}: {name}")
-    report.moved = {name: "copied" if name in theirs else "new" for name in classes}
+    rows = {name: value for name, value in class_rows(model).items() if name in state}
+    if theirs == classes or not rows:
+        return state
+    if theirs is None:
+        if all(state[name].shape == own[name].shape for name in rows):
+            return state
+        report.new_classes = list(classes)
+        return {name: value for name, value in state.items() if name not in rows}
+    for name, layout in rows.items():
+        state[name] = move_rows(state[name], own[name], layout, theirs, classes, f"{source}: {name}")
+    report.copied_classes = [name for name in classes if name in theirs]
+    report.new_classes = [name for name in classes if name not in theirs]
     return state
+
+
+def _parts(names: Iterable[str]) -> list[str]:
+    """The modules that ``names`` belong to, shortened to two steps."""
+    return list(dict.fromkeys(".".join(name.split(".")[:2]) for name in names))
+
+
+def _some(names: Sequence[str], count: int) -> str:
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")

@@ -1,0 +1,46 @@
+"""What the parameters of a file are called in a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import cast
+
+from torch import Tensor, nn
+
+COMPUTED = ("num_batches_tracked", "relative_position_index", "attn_mask", "integral.project")
+"""Ends of the names of buffers that a model computes for itself: a file may have them or not."""
+
+
+def translate(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` under the model's names.
+
+    A module whose parameters are called otherwise elsewhere has a method ``own_names(names)``, which maps
+    those of the given names (relative to the module) that it knows to its own. The prefix ``model.``, which
+    training frameworks add, is taken off where the model knows none of the names with it.
+    """
+    out = dict(state)
+    if all(name.startswith("model.") for name in out) and out.keys().isdisjoint(model.state_dict()):
+        out = {name.removeprefix("model."): value for name, value in out.items()}
+    for path, module in model.named_modules():
+        method = getattr(module, "own_names", None)
+        if callable(method):
+            prefix = f"{path}." if path else ""
+            own_names = cast("Callable[[Iterable[str]], dict[str, str]]", method)
+            inside = [name.removeprefix(prefix) for name in out if name.startswith(prefix)]
+            renamed = {prefix + theirs: prefix + own for theirs, own in own_names(inside).items()}
+            out = {renamed.get(name, name): value for name, value in out.items()}
+    return out
+
+
+def beside(backbone: nn.Module, names: Iterable[str]) -> list[str]:
+    """Those of a backbone file's ``names`` that lie outside this backbone: classifiers, later stages.
+
+    Names within a part that the backbone has (``layer3.20.conv1.weight``) aren't among them: they tell that
+    the file is of another network.
+    """
+    parts = {_part(name) for name in backbone.state_dict()}
+    return [name for name in names if _part(name) not in parts]
+
+
+def _part(name: str) -> str:
+    return name.partition(".")[0]
