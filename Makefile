@@ -22,7 +22,7 @@ install: .venv/installed
 	touch $@
 
 demo: install
-	OMP_NUM_THREADS= $(BIN)/omma demo
+	env -u OMP_NUM_THREADS $(BIN)/omma demo
 
 test: install
 	$(BIN)/python -m pytest tests --ignore=tests/golden -n $(JOBS) --dist worksteal

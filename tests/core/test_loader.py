@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +71,28 @@ def test_a_data_error_comes_out_as_it_was_raised(workers):
     with pytest.raises(DataError) as caught:
         list(loader)
     assert str(caught.value) == "image 3 is broken"
+
+
+def test_workers_start_after_opencv_has_used_threads():
+    """Forked workers once waited for ever for threads of OpenCV that only the parent had."""
+    script = """
+import cv2, numpy
+from tests.core.test_loader import Loader, make_eval_loader, noise
+cv2.setNumThreads(4)
+cv2.GaussianBlur(numpy.zeros((2000, 2000, 3), numpy.uint8), (31, 31), 0)
+print(len(list(make_eval_loader(Loader(noise(), workers=1)))))
+"""
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join([str(root), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "4\n", done.stderr
 
 
 def test_evaluation_gives_every_sample_once_in_order():

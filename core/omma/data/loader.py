@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
@@ -35,6 +36,9 @@ class BatchLoader(DataLoader[Batch]):
 
     def __iter__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Start the workers and return the iterator over batches."""
+        if self.num_workers:
+            # Here, since a forked worker hangs if it has to end OpenCV's threads, which are not forked with it.
+            cv2.setNumThreads(1)
         return _raising(super().__iter__())
 
 
@@ -142,9 +146,8 @@ def _collate(samples: Sequence[Any]) -> Batch | OmmaError:
 
 
 def _start_worker(number: int) -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
+    if cv2.getNumThreads() != 1:  # a spawned worker, which has no threads yet
+        cv2.setNumThreads(1)
     torch.set_num_threads(1)
     # Ctrl-C reaches the whole group; the training process saves its state first and then ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
