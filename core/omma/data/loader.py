@@ -37,7 +37,7 @@ class BatchLoader(DataLoader[Batch]):
     def __iter__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Start the workers and return the iterator over batches."""
         if self.num_workers:
-            # Here, since a forked worker hangs if it has to end OpenCV's threads, which are not forked with it.
+            # Here: a forked worker would wait for ever for the end of OpenCV's threads, which only we have.
             cv2.setNumThreads(1)
         return _raising(super().__iter__())
 
