@@ -19,7 +19,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(facts, indent=2))
         return 0
+    operators = facts.pop("ops")
     for name, value in {**facts.pop("versions"), **facts}.items():
         shown = ", ".join(value) if isinstance(value, list) else value
         print(f"{name:18} {shown if shown not in (None, '') else '-'}")
+    print(f"\n{'operator':24} {'kernel':12} of")
+    for name, kernels in operators.items():
+        print(f"{name:24} {kernels['taken']:12} {', '.join(kernels['are'])}")
     return 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from omma.hooks.base import Hook
+from omma.ops.backend import operator_table
 from omma.registry import register
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
         "gpus": [_gpu(index) for index in range(torch.cuda.device_count())],
+        "ops": operator_table(),
     }
 
 

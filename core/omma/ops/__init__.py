@@ -1,7 +1,18 @@
-"""Operators on boxes and regions, one file per op."""
+"""Operators on boxes, regions, features and masks, one file per op; ``backend`` chooses their kernels."""
 
+from omma.ops.backend import check_environment
 from omma.ops.boxes import box_area, elementwise_giou, elementwise_iou, pairwise_iou
-from omma.ops.nms import batched_nms
+from omma.ops.nms import batched_nms, nms
 from omma.ops.roi_align import roi_align
 
-__all__ = ["batched_nms", "box_area", "elementwise_giou", "elementwise_iou", "pairwise_iou", "roi_align"]
+__all__ = [
+    "batched_nms",
+    "box_area",
+    "elementwise_giou",
+    "elementwise_iou",
+    "nms",
+    "pairwise_iou",
+    "roi_align",
+]
+
+check_environment()
