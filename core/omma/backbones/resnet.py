@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from omma.backbones.base import Backbone
-from omma.layers import NormKind, make_norm, norm_name
+from omma.backbones.extras import Deform, Plugin
+from omma.layers import ContextBlock, DeformConv2d, NormKind, make_norm, norm_name
 from omma.registry import register
 
 Style = Literal["pytorch", "caffe"]
@@ -36,6 +37,8 @@ class ResNet(Backbone):
         dilations: of the 3x3 convolutions of each stage; with a stride of 1 in place of 2, a dilation of 2
             keeps the field of view.
         zero_init_residual: start each block as the identity.
+        deform: stages of bottlenecks with deformable convolutions; null: none.
+        plugins: further modules in the bottlenecks of chosen stages.
         weights: initial weights, ``torchvision://resnet50`` or a file; null: random.
 
     Raises:
@@ -56,6 +59,8 @@ class ResNet(Backbone):
         stage_strides: tuple[int, int, int, int] = (1, 2, 2, 2),
         dilations: tuple[int, int, int, int] = (1, 1, 1, 1),
         zero_init_residual: bool = False,
+        deform: Deform | None = None,
+        plugins: tuple[Plugin, ...] = (),
         weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -70,6 +75,8 @@ class ResNet(Backbone):
         ):
             raise ValueError(f"out_indices must be some of 0, 1, 2, 3 in rising order, got {out_indices}")
         block, blocks = _ARCHITECTURES[depth]
+        if block is BasicBlock and (deform or plugins):
+            raise ValueError(f"deform and plugins need bottlenecks: depth 50, 101 or 152, got {depth}")
         self.norm_eval = norm_eval
         self.norm_frozen = norm_frozen
         self.frozen_stages = frozen_stages
@@ -83,7 +90,13 @@ class ResNet(Backbone):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         channels = 64
         for i in range(max(out_indices) + 1):
-            form = BlockForm(style=style, norm=norm, dilation=dilations[i])
+            form = BlockForm(
+                style=style,
+                norm=norm,
+                dilation=dilations[i],
+                deform=deform if deform and i in deform.stages else None,
+                plugins=tuple(each for each in plugins if i in each.stages),
+            )
             stage = _stage(block, blocks[i], channels, 64 * 2**i, stage_strides[i], form)
             self.add_module(f"layer{i + 1}", stage)
             channels = 64 * 2**i * block.expansion
@@ -136,6 +149,9 @@ class ResNet(Backbone):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
                 nn.init.zeros_(module.get_parameter(f"{module.norms[-1]}.weight"))
+        for module in self.modules():
+            if isinstance(module, DeformConv2d | ContextBlock):
+                module.reset_parameters()
 
 
 @dataclass(frozen=True)
@@ -145,6 +161,8 @@ class BlockForm:
     style: Style
     norm: NormKind
     dilation: int
+    deform: Deform | None = None
+    plugins: tuple[Plugin, ...] = ()
 
 
 def _stage(
@@ -205,10 +223,17 @@ class Bottleneck(nn.Module):
         self.norms = tuple(f"{norm_name(form.norm)}{i}" for i in (1, 2, 3))
         self.conv1 = nn.Conv2d(in_channels, width, 1, first, bias=False)
         self.add_module(self.norms[0], make_norm(form.norm, width))
-        self.conv2 = nn.Conv2d(width, width, 3, second, padding=d, dilation=d, bias=False)
+        self.conv2 = (
+            form.deform.make(width, second, d, groups=1)
+            if form.deform
+            else nn.Conv2d(width, width, 3, second, padding=d, dilation=d, bias=False)
+        )
         self.add_module(self.norms[1], make_norm(form.norm, width))
         self.conv3 = nn.Conv2d(width, width * self.expansion, 1, bias=False)
         self.add_module(self.norms[2], make_norm(form.norm, width * self.expansion))
+        self.plugins = tuple(plugin.name for plugin in form.plugins)
+        for plugin in form.plugins:
+            self.add_module(plugin.name, plugin.make(width * self.expansion))
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
@@ -218,6 +243,8 @@ class Bottleneck(nn.Module):
         out = self.relu(norm1(self.conv1(x)))
         out = self.relu(norm2(self.conv2(out)))
         out = norm3(self.conv3(out))
+        for name in self.plugins:
+            out = getattr(self, name)(out)
         return self.relu(out + (x if self.downsample is None else self.downsample(x)))
 
 

@@ -42,5 +42,20 @@ def beside(backbone: nn.Module, names: Iterable[str]) -> list[str]:
     return [name for name in names if _part(name) not in parts]
 
 
+def added(backbone: nn.Module) -> set[str]:
+    """Names of parameters that the weights of a plain network of its kind lack.
+
+    A module that a backbone has on top (the offsets of a deformable convolution) lists the names of its
+    children and parameters of which that is true in ``added_names``.
+    """
+    names = backbone.state_dict()
+    found: set[str] = set()
+    for path, module in backbone.named_modules():
+        for child in getattr(module, "added_names", ()):
+            start = f"{path}.{child}" if path else child
+            found.update(name for name in names if name == start or name.startswith(f"{start}."))
+    return found
+
+
 def _part(name: str) -> str:
     return name.partition(".")[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from omma.checkpoint.classes import class_rows, move_rows
-from omma.checkpoint.names import COMPUTED, beside, translate
+from omma.checkpoint.names import COMPUTED, added, beside, translate
 from omma.checkpoint.readers import Weights, find_weights, read_weights
 from omma.errors import WeightsError
 
@@ -49,7 +49,8 @@ def load_weights(
 ) -> LoadReport:
     """Load a weights file into ``model``.
 
-    A file of a backbone alone goes into ``model.backbone``, its classifier left out. Where ``classes`` are
+    A file of a backbone alone goes into ``model.backbone``, its classifier left out; what a backbone has on
+    top of a plain one (offsets of deformable convolutions) may be missing. Where ``classes`` are
     given and the file was made for others, the rows of classes with the same name are copied and the rest
     keep their initial values; so do all of them if the file doesn't name its classes and has another number.
 
@@ -69,7 +70,7 @@ def load_weights(
     if isinstance(backbone, nn.Module) and _is_backbone(weights.state, backbone, model):
         state, unused = _backbone_state(backbone, weights.state)
         state = {f"backbone.{name}": value for name, value in state.items()}
-        required = {f"backbone.{name}" for name in backbone.state_dict()}
+        required = {f"backbone.{name}" for name in backbone.state_dict().keys() - added(backbone)}
         return _fill(model, state, source, LoadReport(unused=unused), required, strict=strict)
     report = LoadReport()
     state = translate(model, weights.state)
@@ -91,7 +92,7 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> LoadReport:
     if any(name.startswith("backbone.") for name in state):
         state = {n.removeprefix("backbone."): v for n, v in state.items() if n.startswith("backbone.")}
     state, unused = _backbone_state(backbone, state)
-    required = set(backbone.state_dict())
+    required = set(backbone.state_dict()) - added(backbone)
     return _fill(backbone, state, find_weights(Path(path)), LoadReport(unused=unused), required, strict=True)
 
 

@@ -2,12 +2,14 @@
 
 from omma.ops.backend import check_environment
 from omma.ops.boxes import box_area, elementwise_giou, elementwise_iou, pairwise_iou
+from omma.ops.deform_conv import deform_conv2d
 from omma.ops.nms import batched_nms, nms
 from omma.ops.roi_align import roi_align
 
 __all__ = [
     "batched_nms",
     "box_area",
+    "deform_conv2d",
     "elementwise_giou",
     "elementwise_iou",
     "nms",

@@ -11,10 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from omma.ops.backend import OPERATORS, TRITON_INSTALLED, TRITON_INTERPRETED, force_backend
 
-from . import suppression_cases
+from . import convolution_cases, suppression_cases
 from .cases import Case, Inputs
 
-CASES: tuple[Case, ...] = suppression_cases.CASES
+CASES: tuple[Case, ...] = (*suppression_cases.CASES, *convolution_cases.CASES)
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 RUNNABLE = {
