@@ -1,7 +1,8 @@
 """Which kernel an operator runs, and the one check of its arguments.
 
-Every operator has a plain-PyTorch reference, and where they exist a kernel of torchvision, one in Triton, and
-one that calls numpy, scipy or OpenCV for tensors on the CPU. The first in the operator's order of preference
+Every operator has a plain-PyTorch reference, and where they exist a kernel of torchvision, one in Triton, one
+that calls numpy, scipy or OpenCV for tensors on the CPU, and one in PyTorch that is less plain than the
+reference but faster on the CPU. The first in the operator's order of preference
 that fits the tensor's device is taken. The environment variable ``OMMA_OPS``, read when ``omma.ops`` is
 imported, forces a choice::
 
@@ -11,10 +12,10 @@ imported, forces a choice::
 
 A forced kernel that can't run on the tensors given is an error, never silently another one.
 
-A Triton kernel lies in ``omma.ops.kernels``, which is imported when it is first called. It is registered as a
-``torch.library.custom_op`` named ``omma::NAME`` with ``register_fake`` and ``register_autograd``, its backward
-being an op as well, so that ``torch.compile`` and ``torch.export`` see one opaque node with known shapes.
-Coordinates are float32 or better when they reach it, under autocast too.
+A Triton kernel lies in ``omma.ops.kernels``, which is imported when it is first called. It is registered as
+a ``torch.library.custom_op`` named ``omma::NAME`` with ``register_fake`` and ``register_autograd``, its
+backward being an op as well, so that ``torch.compile`` and ``torch.export`` see one opaque node with known
+shapes. Coordinates are float32 or better when they reach it, under autocast too.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from torch import Tensor
 
 from omma.errors import SetupError
 
-Backend = Literal["torchvision", "triton", "numpy", "reference"]
+Backend = Literal["torchvision", "triton", "numpy", "pytorch", "reference"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
-DEVICES = {"torchvision": ("cpu", "cuda"), "triton": ("cuda",), "numpy": ("cpu",)}
+DEVICES = {"torchvision": ("cpu", "cuda"), "triton": ("cuda",), "numpy": ("cpu",), "pytorch": ("cpu",)}
 """Types of devices that a backend's kernels run on; the reference runs on every one."""
 _LEAST_CAPABILITY = 7
 """Triton compiles for NVIDIA GPUs from Volta on."""

@@ -41,7 +41,7 @@ class Case:
     """Absolute error allowed in bfloat16; an eighth of it in float16."""
     tolerance: float = 1e-5
     """Absolute and relative error allowed in float32."""
-    float64: tuple[str, ...] = ("reference", "torchvision", "triton", "numpy")
+    float64: tuple[str, ...] = ("reference", "torchvision", "triton", "numpy", "pytorch")
     """Backends that compute in float64 when given it; their gradients are checked."""
     dynamic: bool = False
     """Whether the result's shape depends on values: tracing must be told to allow it."""

@@ -11,16 +11,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from omma.ops.backend import OPERATORS, TRITON_INSTALLED, TRITON_INTERPRETED, force_backend
 
-from . import convolution_cases, suppression_cases
+from . import attention_cases, convolution_cases, suppression_cases
 from .cases import Case, Inputs
 
-CASES: tuple[Case, ...] = (*suppression_cases.CASES, *convolution_cases.CASES)
+CASES: tuple[Case, ...] = (*suppression_cases.CASES, *convolution_cases.CASES, *attention_cases.CASES)
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 RUNNABLE = {
     "reference": True,
     "torchvision": True,
     "numpy": DEVICE == "cpu",
+    "pytorch": DEVICE == "cpu",
     "triton": TRITON_INSTALLED and (DEVICE == "cuda" or TRITON_INTERPRETED),
 }
 PAIRS = [
