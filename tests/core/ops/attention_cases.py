@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from omma.ops import ms_deform_attn
+from omma.ops import (
+    criss_cross_attention,
+    ms_deform_attn,
+    psa_mask,
+    temporal_shift,
+    tin_shift,
+    window_partition,
+    window_reverse,
+)
 
 from .cases import Case, Inputs
-from .convolution_cases import bilinear
+from .convolution_cases import bilinear, draw
 
 SIZES = [(3, 4), (2, 2), (1, 3)]
 
@@ -51,6 +60,89 @@ def sampling_loop(
     return out.flatten(2)
 
 
+def crossing(n: int, generator: torch.Generator) -> Inputs:
+    shapes = {"query": 2, "key": 2, "value": 3}
+    return {name: draw(generator, n, channels, 3, 4) for name, channels in shapes.items()}
+
+
+def crossing_dense(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention between all pixels, of which those in neither the row nor the column are masked."""
+    h, w = query.shape[2:]
+    row, column = torch.arange(h * w) // w, torch.arange(h * w) % w
+    seen = (row[:, None] == row) | (column[:, None] == column)
+    logits = torch.einsum("nci,ncj->nij", query.flatten(2), key.flatten(2)).masked_fill(~seen, -torch.inf)
+    return torch.einsum("nij,ncj->nci", logits.softmax(-1), value.flatten(2)).reshape(value.shape)
+
+
+def psa_loop(x: Tensor, *, size: tuple[int, int], mode: str) -> Tensor:
+    n, _, h, w = x.shape
+    out = torch.zeros(n, h, w, h, w, dtype=x.dtype)
+    for y, x_, a, b in itertools.product(range(h), range(w), range(size[0]), range(size[1])):
+        to_y, to_x = y + a - size[0] // 2, x_ + b - size[1] // 2
+        if 0 <= to_y < h and 0 <= to_x < w:
+            value = x[:, a * size[1] + b, y, x_]
+            if mode == "collect":
+                out[:, to_y, to_x, y, x_] = value
+            else:
+                out[:, y, x_, to_y, to_x] = value
+    return out.reshape(n, h * w, h, w)
+
+
+def clip(n: int, generator: torch.Generator) -> Inputs:
+    return {"x": draw(generator, n, 5, 4, 2, 3)}
+
+
+def temporal_loop(x: Tensor, *, fold: int) -> Tensor:
+    out = torch.zeros_like(x)
+    length = x.shape[1]
+    for t, c in itertools.product(range(length), range(x.shape[2])):
+        source = t + 1 if c < fold else t - 1 if c < 2 * fold else t
+        if 0 <= source < length:
+            out[:, t, c] = x[:, source, c]
+    return out
+
+
+def interlaced(n: int, generator: torch.Generator, *, whole: bool) -> Inputs:
+    shift = 3 * draw(generator, n, 2)
+    return clip(n, generator) | {"shift": shift.round().long() if whole else shift}
+
+
+def interlacing_loop(x: Tensor, shift: Tensor) -> Tensor:
+    out = torch.zeros_like(x)
+    for i, t, c in itertools.product(*map(range, x.shape[:3])):
+        plane = x[i, :, c].flatten(1)  # frames by pixels
+        place = t - float(shift[i, c // (x.shape[2] // shift.shape[1])])
+        values = [bilinear(plane, place, float(pixel)) for pixel in range(plane.shape[1])]
+        out[i, t, c] = torch.tensor(values, dtype=x.dtype).reshape(x.shape[3:])
+    return out
+
+
+WINDOWS = {"size": 3, "shift": 1}
+
+
+def partition_loop(x: Tensor, *, size: int, shift: int) -> Tensor:
+    """By asking of each place in each window which pixel it shows."""
+    n, h, w, c = x.shape
+    rows, columns = -(-h // size), -(-w // size)
+    out = torch.zeros(n, rows * columns, size * size, c, dtype=x.dtype)
+    for row, column in itertools.product(range(rows * size), range(columns * size)):
+        y, x_ = (row + shift) % (rows * size), (column + shift) % (columns * size)
+        if y < h and x_ < w:
+            window, pixel = row // size * columns + column // size, row % size * size + column % size
+            out[:, window, pixel] = x[:, y, x_]
+    return out
+
+
+def reverse_loop(windows: Tensor, *, height: int, width: int, size: int, shift: int) -> Tensor:
+    columns = -(-width // size)
+    out = torch.zeros(len(windows), height, width, windows.shape[-1], dtype=windows.dtype)
+    for y, x_ in itertools.product(range(height), range(width)):
+        row, column = (y - shift) % (-(-height // size) * size), (x_ - shift) % (columns * size)
+        window, pixel = row // size * columns + column // size, row % size * size + column % size
+        out[:, y, x_] = windows[:, window, pixel]
+    return out
+
+
 CASES: tuple[Case, ...] = (
     Case(
         op="ms_deform_attn",
@@ -63,5 +155,79 @@ CASES: tuple[Case, ...] = (
         half=("value", "weights"),
         half_tolerance=5e-2,
         extremes=far_out,
+    ),
+    Case(
+        op="criss_cross_attention",
+        function=criss_cross_attention,
+        make=crossing,
+        truth=crossing_dense,
+        size=2,
+        differentiable=("query", "key", "value"),
+        half=("query", "key", "value"),
+        half_tolerance=5e-2,
+    ),
+    *(
+        Case(
+            op="psa_mask",
+            note=mode,
+            function=psa_mask,
+            make=lambda n, generator: {"x": draw(generator, n, 15, 4, 3)},
+            truth=psa_loop,
+            settings={"size": (3, 5), "mode": mode},
+            size=2,
+            differentiable=("x",),
+            half=("x",),
+        )
+        for mode in ("collect", "distribute")
+    ),
+    Case(
+        op="temporal_shift",
+        function=temporal_shift,
+        make=clip,
+        truth=temporal_loop,
+        settings={"fold": 1},
+        size=2,
+        differentiable=("x",),
+        half=("x",),
+    ),
+    Case(
+        op="tin_shift",
+        note="between-frames",
+        function=tin_shift,
+        make=partial(interlaced, whole=False),
+        truth=interlacing_loop,
+        size=2,
+        differentiable=("x", "shift"),
+        half=("x",),
+    ),
+    Case(
+        op="tin_shift",
+        note="whole-frames",
+        function=tin_shift,
+        make=partial(interlaced, whole=True),
+        truth=interlacing_loop,
+        size=2,
+        differentiable=("x",),
+        half=("x",),
+    ),
+    Case(
+        op="window_partition",
+        function=window_partition,
+        make=lambda n, generator: {"x": draw(generator, n, 5, 7, 2)},
+        truth=partition_loop,
+        settings=WINDOWS,
+        size=2,
+        differentiable=("x",),
+        half=("x",),
+    ),
+    Case(
+        op="window_reverse",
+        function=window_reverse,
+        make=lambda n, generator: {"windows": draw(generator, n, 6, 9, 2)},
+        truth=reverse_loop,
+        settings={"height": 5, "width": 7} | WINDOWS,
+        size=2,
+        differentiable=("windows",),
+        half=("windows",),
     ),
 )

@@ -73,7 +73,8 @@ def test_a_forced_kernel_that_cannot_run_is_an_error(operator: Operator, monkeyp
     [
         (
             "cuda",
-            "OMMA_OPS: unknown backend 'cuda' in 'cuda'; give one of torchvision, triton, numpy, pytorch, reference",
+            "OMMA_OPS: unknown backend 'cuda' in 'cuda'; give one of torchvision, triton, numpy, pytorch, "
+            "reference",
         ),
         ("nms=fast", "unknown backend 'fast'"),
         ("nmss=reference", "no operator 'nmss'; there are .*nms"),
