@@ -119,6 +119,13 @@ def test_the_box_losses_are_averaged_over_all_sampled_regions():
     torch.testing.assert_close(losses["loss_cls"], F.cross_entropy(outputs[0], labels))
 
 
+def test_an_image_without_proposals_has_no_detections():
+    head = roi_head().bbox_head
+    outputs = (torch.zeros(0, CLASSES + 1), torch.zeros(0, 4 * CLASSES))
+    found = head.predict(outputs, torch.zeros(0, 5), batch(sample([], SIZE)))
+    assert [len(each.boxes) for each in found] == [0]
+
+
 # Masks
 
 

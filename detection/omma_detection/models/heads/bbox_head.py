@@ -99,7 +99,7 @@ class BBoxHead(nn.Module):
         logits, deltas = outputs
         count = max(len(labels), 1)
         positive = (labels < self.num_classes).nonzero()[:, 0]
-        deltas = deltas.view(len(deltas), -1, 4)
+        deltas = deltas.unflatten(1, (-1, 4))
         chosen = deltas[positive, 0 if self.class_agnostic else labels[positive]]
         target = self.coder.encode(rois[positive, 1:], boxes[positive])
         return {
@@ -112,7 +112,7 @@ class BBoxHead(nn.Module):
         logits, deltas = outputs
         scores = logits.float().softmax(dim=1)[:, :-1]
         image = rois[:, 0].long()
-        boxes = self.coder.decode(rois[:, None, 1:], deltas.view(len(deltas), -1, 4))  # (R, C or 1, 4)
+        boxes = self.coder.decode(rois[:, None, 1:], deltas.unflatten(1, (-1, 4)))  # (R, C or 1, 4)
         boxes = clip_boxes(boxes, image_sizes(batch, rois.device)[image])
         boxes = boxes / box_scales(batch, rois.device)[image][:, None]
         region, label = (scores > self.score_threshold).nonzero(as_tuple=True)
