@@ -56,7 +56,9 @@ def _triton(value: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, 
 
 
 def _bags(value: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Each output as a weighted sum of rows of the values, of which PyTorch has a fast one for the CPU."""
+    """Each output as a weighted sum of rows of the values, for which PyTorch has a fast kernel on the CPU."""
+    if torch.compiler.is_exporting():  # other runtimes know grid_sample, not bags
+        return _reference(value, sizes, locations, weights)
     n, cells, heads, channels = value.shape
     queries, points = locations.shape[1], weights.shape[-1]
     exact = at_least_float32(value)

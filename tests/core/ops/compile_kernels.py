@@ -1,0 +1,49 @@
+"""Compiles the Triton kernels to the machine code of a GPU, on a machine without one; a script for its test.
+
+Prints a line for each kernel and type of features. It is a process of its own since within the tests Triton
+interprets.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from omma.ops.kernels import carafe, ms_deform_attn
+
+ATTENTION = {"HEADS": 8, "CHANNELS": 32, "LEVELS": 4, "POINTS": 4, "BLOCK": 16, "WIDTH": 32}
+CARAFE = {"C": 256, "GROUPS": 1, "K": 5, "SCALE": 2, "ACC": tl.float32, "PIXELS": 64, "CHANNELS": 32}
+EXACT = dict.fromkeys(("place", "weight", "value_grad", "place_grad", "weight_grad"), "fp32")
+KERNELS = [
+    # The kernel, its constants, the arguments that are integers, and those not of the features' type.
+    (ms_deform_attn._forward, ATTENTION, ("queries", "cells", "h", "w"), EXACT),
+    (ms_deform_attn._backward, ATTENTION, ("queries", "cells", "h", "w"), EXACT),
+    (carafe._forward, CARAFE, ("height", "width"), {}),
+    (carafe._backward_x, CARAFE, ("height", "width"), {}),
+    (carafe._backward_kernels, CARAFE, ("height", "width"), {}),
+]
+
+
+def main() -> None:
+    for kernel, constants, integers, others in KERNELS:
+        names = kernel.arg_names
+        for features in ("fp32", "bf16"):
+            signature, aligned = {}, {}
+            for i, name in enumerate(names):
+                if name in constants:
+                    signature[name] = "constexpr"
+                elif name.rstrip("0123456789") in integers:
+                    signature[name] = "i32"
+                else:
+                    signature[name] = f"*{others.get(name, features)}"
+                    aligned[(i,)] = [["tt.divisibility", 16]]
+            values = {(names.index(name),): value for name, value in constants.items()}
+            source = ASTSource(fn=kernel, signature=signature, constexprs=values, attrs=aligned)
+            code = triton.compile(source, target=GPUTarget("cuda", 80, 32), options={"num_warps": 4})
+            print(kernel.__module__, kernel.__name__, features, len(code.asm["cubin"]))
+
+
+if __name__ == "__main__":
+    main()
