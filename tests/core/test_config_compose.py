@@ -46,6 +46,19 @@ def test_another_type_drops_the_old_arguments(write):
     }
 
 
+def test_a_fragment_without_a_type_keeps_its_arguments_when_it_is_given_one(write):
+    file = write(
+        child="base: [p.yaml, q.yaml]\nmodel: {type: B}",
+        p="model: {neck: {type: N, a: 1}}",
+        q="model: {head: {type: H}}",
+    )
+    assert Config.load(file).data["model"] == {
+        "neck": {"type": "N", "a": 1},
+        "head": {"type": "H"},
+        "type": "B",
+    }
+
+
 def test_a_key_with_an_exclamation_mark_replaces(write):
     file = write(child="base: p.yaml\nm: {'w!': {c: 3}, v!: {d: {e: 1}}}", p="m: {w: {a: 1}, v: {d: {f: 1}}}")
     config = Config.load(file)

@@ -125,7 +125,7 @@ def fcos_head(*, center_sampling: bool = False, norm_on_bbox: bool = False) -> F
 
 
 def rpn() -> RPN:
-    return RPN(backbone=backbone(), neck=pyramid(), bbox_head=rpn_head(), preprocessor=Preprocessor())
+    return RPN(backbone=backbone(), neck=pyramid(), rpn_head=rpn_head(), preprocessor=Preprocessor())
 
 
 def fast_rcnn() -> FastRCNN:

@@ -198,7 +198,8 @@ def _merge(
     """Mappings merge key by key; anything else replaces.
 
     Two ways to replace a mapping instead: give it another ``type`` (its old arguments belong to another
-    class), or write its key with ``!``. ``source`` is ``at`` with keys as written, which may end in ``!``.
+    class), or write its key with ``!``. A mapping without a ``type`` is a fragment: a type given to it later
+    takes its arguments over. ``source`` is ``at`` with keys as written, which may end in ``!``.
     """
     for written, value in new.items():
         key = written.removesuffix("!")
@@ -219,7 +220,7 @@ def _merge(
 
 
 def _continues(old: Any, new: Any) -> bool:
-    """Whether ``new`` goes on describing what ``old`` describes."""
+    """Whether ``new`` goes on describing what ``old`` describes; what has no type yet may be given one."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         return False
-    return new.get("type", old.get("type")) == old.get("type")
+    return "type" not in old or new.get("type", old["type"]) == old["type"]

@@ -17,11 +17,11 @@ class RPN(SingleStageDetector):
     Args:
         backbone: image to feature maps.
         neck: feature maps to pyramid.
-        bbox_head: pyramid to proposals.
+        rpn_head: pyramid to proposals.
         preprocessor: images to network input.
     """
 
     def __init__(
-        self, *, backbone: Backbone, neck: Neck, bbox_head: RPNHead, preprocessor: Preprocessor
+        self, *, backbone: Backbone, neck: Neck, rpn_head: RPNHead, preprocessor: Preprocessor
     ) -> None:
-        super().__init__(backbone=backbone, neck=neck, bbox_head=bbox_head, preprocessor=preprocessor)
+        super().__init__(backbone=backbone, neck=neck, bbox_head=rpn_head, preprocessor=preprocessor)
