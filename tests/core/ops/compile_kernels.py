@@ -13,21 +13,21 @@ from triton.compiler import ASTSource
 
 from omma.ops.kernels import carafe, ms_deform_attn
 
-ATTENTION = {"HEADS": 8, "CHANNELS": 32, "LEVELS": 4, "POINTS": 4, "BLOCK": 16, "WIDTH": 32}
+ATTENTION = {"HEADS": 8, "CHANNELS": 32, "LEVELS": 4, "POINTS": 4, "WIDTH": 32}
 CARAFE = {"C": 256, "GROUPS": 1, "K": 5, "SCALE": 2, "ACC": tl.float32, "PIXELS": 64, "CHANNELS": 32}
 EXACT = dict.fromkeys(("place", "weight", "value_grad", "place_grad", "weight_grad"), "fp32")
 KERNELS = [
-    # The kernel, its constants, the arguments that are integers, and those not of the features' type.
-    (ms_deform_attn._forward, ATTENTION, ("queries", "cells", "h", "w"), EXACT),
-    (ms_deform_attn._backward, ATTENTION, ("queries", "cells", "h", "w"), EXACT),
-    (carafe._forward, CARAFE, ("height", "width"), {}),
-    (carafe._backward_x, CARAFE, ("height", "width"), {}),
-    (carafe._backward_kernels, CARAFE, ("height", "width"), {}),
+    # The kernel, its constants, its warps, the arguments that are integers, those not of the features' type.
+    (ms_deform_attn._forward, ATTENTION | {"BLOCK": 16}, 4, ("queries", "cells", "h", "w"), EXACT),
+    (ms_deform_attn._backward, ATTENTION | {"BLOCK": 4}, 1, ("queries", "cells", "h", "w"), EXACT),
+    (carafe._forward, CARAFE, 4, ("height", "width"), {}),
+    (carafe._backward_x, CARAFE, 4, ("height", "width"), {}),
+    (carafe._backward_kernels, CARAFE, 4, ("height", "width"), {}),
 ]
 
 
 def main() -> None:
-    for kernel, constants, integers, others in KERNELS:
+    for kernel, constants, warps, integers, others in KERNELS:
         names = kernel.arg_names
         for features in ("fp32", "bf16"):
             signature, aligned = {}, {}
@@ -41,7 +41,7 @@ def main() -> None:
                     aligned[(i,)] = [["tt.divisibility", 16]]
             values = {(names.index(name),): value for name, value in constants.items()}
             source = ASTSource(fn=kernel, signature=signature, constexprs=values, attrs=aligned)
-            code = triton.compile(source, target=GPUTarget("cuda", 80, 32), options={"num_warps": 4})
+            code = triton.compile(source, target=GPUTarget("cuda", 80, 32), options={"num_warps": warps})
             print(kernel.__module__, kernel.__name__, features, len(code.asm["cubin"]))
 
 

@@ -181,10 +181,10 @@ def _launch(
 ) -> None:
     n, queries, heads, levels, points, _ = places.shape
     width = triton.next_power_of_2(value.shape[-1])
-    # Each thread of 4 warps moves 16 bytes of a row at a time, of the gradient (never of half precision) in
-    # the backward pass: with one size for all its tensors nothing is passed between threads.
-    moved = places if kernel is _backward else value
-    block = max(1, 4 * 32 * 16 // (width * moved.element_size()))
+    # Each thread moves 16 bytes of a row at a time; of the gradient, never of half precision, in the backward
+    # pass, so that all its tensors are split alike. There one warp by itself: sums need no barrier.
+    warps, moved = (1, places) if kernel is _backward else (4, value)
+    block = max(1, warps * 32 * 16 // (width * moved.element_size()))
     padded = [*sizes, *[1] * (2 * _LEVELS - len(sizes))]
     with device_of(value):
         kernel[(triton.cdiv(queries, block), heads, n)](
@@ -198,7 +198,7 @@ def _launch(
             POINTS=points,
             BLOCK=block,
             WIDTH=width,
-            num_warps=4,
+            num_warps=warps,
         )
 
 
