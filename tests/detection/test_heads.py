@@ -240,8 +240,9 @@ def test_rpn_loss_of_zero_outputs_is_log_two_for_every_sampled_anchor():
 def test_more_anchors_go_into_nms_for_training_than_for_prediction():
     head = rpn_head()
     outputs = head([10 * m for m in pyramid_maps(head.strides)])
-    few = head.propose(outputs, Batch([torch.zeros(3, *SIZE)]), pre_nms=1)[0]
-    many = head.propose(outputs, Batch([torch.zeros(3, *SIZE)]), pre_nms=100)[0]
+    head.pre_nms_test = 1
+    few = head.propose(outputs, Batch([torch.zeros(3, *SIZE)]), training=False)[0]
+    many = head.propose(outputs, Batch([torch.zeros(3, *SIZE)]), training=True)[0]
     assert len(few.scores) <= 5 < len(many.scores)
 
 

@@ -8,7 +8,7 @@ from omma.layers.deform_attention import MultiScaleDeformableAttention
 from omma.layers.deform_conv import DeformConv2d, ModulatedDeformConv2d
 from omma.layers.init import init_conv, prior_bias
 from omma.layers.masked_conv import MaskedConv2d
-from omma.layers.norm import NormKind, make_norm, norm_name
+from omma.layers.norm import LayerNorm2d, NormForm, NormKind, make_norm, norm_name
 from omma.layers.scale import Scale
 from omma.layers.switchable_conv import ConvAWS2d, SAConv2d
 
@@ -19,9 +19,11 @@ __all__ = [
     "ConvNormAct",
     "CrissCrossAttention",
     "DeformConv2d",
+    "LayerNorm2d",
     "MaskedConv2d",
     "ModulatedDeformConv2d",
     "MultiScaleDeformableAttention",
+    "NormForm",
     "NormKind",
     "SAConv2d",
     "Scale",

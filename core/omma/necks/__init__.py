@@ -3,5 +3,7 @@
 from omma.necks.base import Neck
 from omma.necks.fpn import FPN
 from omma.necks.fpn_carafe import FPNCarafe
+from omma.necks.hrfpn import HRFPN
+from omma.necks.pafpn import PAFPN
 
-__all__ = ["FPN", "FPNCarafe", "Neck"]
+__all__ = ["FPN", "HRFPN", "PAFPN", "FPNCarafe", "Neck"]

@@ -67,18 +67,26 @@ class FPN(Neck):
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps (N, in_channels[i], H_i, W_i) -> ``num_outs`` maps of ``out_channels``."""
-        used = maps[self.start_level :]
-        laterals = [conv(m) for conv, m in zip(self.lateral_convs, used)]
+        laterals = self.merge(maps)
+        levels = [conv(lateral) for conv, lateral in zip(self.fpn_convs, laterals)]
+        return self.extend(levels, maps[-1], laterals[-1])
+
+    def merge(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """The top-down path: of each used map its lateral plus all coarser ones."""
+        laterals = [conv(m) for conv, m in zip(self.lateral_convs, maps[self.start_level :])]
         for i in range(len(laterals) - 1, 0, -1):
             size = laterals[i - 1].shape[-2:]
             laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], size=size, mode="nearest")
-        levels = [conv(lateral) for conv, lateral in zip(self.fpn_convs, laterals)]
+        return laterals
+
+    def extend(self, levels: list[Tensor], last_map: Tensor, last_lateral: Tensor) -> tuple[Tensor, ...]:
+        """``levels`` and the extra ones on top."""
         first_extra = len(levels)
         for i in range(first_extra, len(self.out_channels)):
             if self.extra_convs is None:
                 levels.append(levels[-1][..., ::2, ::2])
                 continue
-            sources = {"on_input": used[-1], "on_lateral": laterals[-1], "on_output": levels[-1]}
+            sources = {"on_input": last_map, "on_lateral": last_lateral, "on_output": levels[-1]}
             source = sources[self.extra_convs] if i == first_extra else levels[-1]
             if self.relu_before_extra_convs and i > first_extra:
                 source = source.relu()

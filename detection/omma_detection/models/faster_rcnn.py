@@ -28,7 +28,7 @@ class FasterRCNN(Model):
 
     Args:
         backbone: image to feature maps.
-        neck: feature maps to pyramid.
+        neck: feature maps to pyramid; null: the heads take the backbone's maps.
         rpn_head: pyramid to proposals.
         roi_head: proposals to detections.
         preprocessor: images to network input.
@@ -40,7 +40,7 @@ class FasterRCNN(Model):
         self,
         *,
         backbone: Backbone,
-        neck: Neck,
+        neck: Neck | None = None,
         rpn_head: RPNHead,
         roi_head: RoIHead,
         preprocessor: Preprocessor,
@@ -63,7 +63,8 @@ class FasterRCNN(Model):
 
     def features(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The pyramid of uint8 RGB images."""
-        return self.neck(self.backbone(self.preprocessor(images)))
+        maps = self.backbone(self.preprocessor(images))
+        return maps if self.neck is None else self.neck(maps)
 
     def forward(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The region head's raw outputs on the proposals for uint8 RGB images."""
@@ -72,9 +73,12 @@ class FasterRCNN(Model):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of both stages."""
-        maps = self.features(batch.images)
+        return self.losses(self.features(batch.images), batch)
+
+    def losses(self, maps: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Losses of both stages on the pyramid of a batch."""
         outputs = self.rpn_head(maps)
-        proposals = self.rpn_head.propose(outputs, batch, pre_nms=self.rpn_head.pre_nms_train)
+        proposals = self.rpn_head.propose(outputs, batch, training=True)
         first = self.rpn_head.loss(outputs, batch)
         return first | self.roi_head.loss(maps, [p.boxes for p in proposals], batch)
 
@@ -84,7 +88,7 @@ class FasterRCNN(Model):
         return self.roi_head.predict(maps, self._propose(self.rpn_head(maps), batch), batch)
 
     def _propose(self, outputs: RPNOutputs, batch: Batch) -> list[Tensor]:
-        proposals = self.rpn_head.propose(outputs, batch, pre_nms=self.rpn_head.pre_nms_test)
+        proposals = self.rpn_head.propose(outputs, batch, training=False)
         return [p.boxes for p in proposals]
 
 
@@ -153,10 +157,11 @@ def check_regions(channels: Sequence[int], strides: Sequence[int], roi_head: RoI
     for name, head, extractor in heads:
         if head is None or extractor is None:
             continue
+        shared = roi_head.shared_head
         check_levels(
             channels,
             strides[: len(extractor.strides)],
             name=f"roi_head.{name}_head (pooled by {name}_roi_extractor)",
-            head_channels=head.in_channels,
+            head_channels=shared.in_channels if shared else head.in_channels,
             head_strides=extractor.strides,
         )

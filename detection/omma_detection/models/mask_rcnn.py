@@ -17,7 +17,7 @@ class MaskRCNN(FasterRCNN):
 
     Args:
         backbone: image to feature maps.
-        neck: feature maps to pyramid.
+        neck: feature maps to pyramid; null: the heads take the backbone's maps.
         rpn_head: pyramid to proposals.
         roi_head: proposals to detections and masks.
         preprocessor: images to network input.
@@ -27,7 +27,7 @@ class MaskRCNN(FasterRCNN):
         self,
         *,
         backbone: Backbone,
-        neck: Neck,
+        neck: Neck | None = None,
         rpn_head: RPNHead,
         roi_head: RoIHead,
         preprocessor: Preprocessor,

@@ -7,12 +7,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from omma.layers import init_conv
+from omma.layers import NormKind, init_conv
 from omma.losses import Loss
 from omma.registry import register
 from omma.structures import Batch
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.coders.delta import DeltaCoder, clip_boxes
+from omma_detection.models.heads.dense import conv_tower
 from omma_detection.models.heads.detections import (
     Candidates,
     box_scales,
@@ -28,6 +29,10 @@ class BBoxHead(nn.Module):
     Args:
         in_channels: channels of a region's features.
         roi_size: their height and width.
+        num_convs: shared 3x3 convolutions in front.
+        conv_channels: their width.
+        norm: kind of norm in them.
+        pool: average the region before the layers.
         fc_channels: widths of the shared layers.
         num_classes: C, without background.
         coder: box coder.
@@ -44,6 +49,10 @@ class BBoxHead(nn.Module):
         *,
         in_channels: int = 256,
         roi_size: int = 7,
+        num_convs: int = 0,
+        conv_channels: int = 256,
+        norm: NormKind | None = None,
+        pool: bool = False,
         fc_channels: tuple[int, ...] = (1024, 1024),
         num_classes: int,
         coder: DeltaCoder,
@@ -55,7 +64,7 @@ class BBoxHead(nn.Module):
         max_per_image: int = 100,
     ) -> None:
         super().__init__()
-        if num_classes < 1 or not fc_channels:
+        if num_classes < 1 or not (fc_channels or pool):
             raise ValueError(f"need at least one class and one layer, got {num_classes} and {fc_channels}")
         self.in_channels = in_channels
         self.roi_size = roi_size
@@ -63,10 +72,17 @@ class BBoxHead(nn.Module):
         self.coder, self.cls_loss, self.box_loss = coder, cls_loss, box_loss
         self.class_agnostic = class_agnostic
         self.score_threshold, self.nms_iou, self.max_per_image = score_threshold, nms_iou, max_per_image
-        widths = (in_channels * roi_size**2, *fc_channels)
+        self.pool = pool
+        if num_convs:
+            self.shared_convs = conv_tower(in_channels, conv_channels, num_convs, norm=norm)
+        else:
+            self.shared_convs = nn.ModuleList()
+        seen = conv_channels if num_convs else in_channels
+        widths = (seen if pool else seen * roi_size**2, *fc_channels)
         self.shared_fcs = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.fc_cls = nn.Linear(widths[-1], num_classes + 1)
         self.fc_reg = nn.Linear(widths[-1], 4 if class_agnostic else 4 * num_classes)
+        init_conv(self.shared_convs, kind="kaiming")
         init_conv(self.shared_fcs, kind="xavier")
         init_conv(self.fc_cls, std=0.01)
         init_conv(self.fc_reg, std=0.001)
@@ -80,7 +96,9 @@ class BBoxHead(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features (R, C_in, S, S) -> class logits (R, C + 1) and deltas (R, 4 C) or (R, 4)."""
-        x = features.flatten(1)
+        for conv in self.shared_convs:
+            features = conv(features)
+        x = features.mean(dim=(2, 3)) if self.pool else features.flatten(1)
         for layer in self.shared_fcs:
             x = layer(x).relu()
         return self.fc_cls(x), self.fc_reg(x)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from omma.backbones import ResNetStage
 from omma.errors import DataError
 from omma.registry import register
 from omma.structures import Batch, Polygons, Prediction, Sample
@@ -44,6 +45,8 @@ class RoIHead(nn.Module):
         bbox_head: class and box.
         mask_roi_extractor: features for the mask head.
         mask_head: masks; null: boxes only.
+        shared_head: what a region's features go through before the heads; null: nothing.
+        add_objects: whether the objects themselves are proposals in training.
     """
 
     def __init__(
@@ -55,11 +58,21 @@ class RoIHead(nn.Module):
         bbox_head: BBoxHead,
         mask_roi_extractor: RoIExtractor | None = None,
         mask_head: MaskHead | None = None,
+        shared_head: ResNetStage | None = None,
+        add_objects: bool = True,
     ) -> None:
         super().__init__()
-        if bbox_roi_extractor.size != bbox_head.roi_size:
-            sizes = f"{bbox_roi_extractor.size} and {bbox_head.roi_size}"
-            raise ValueError(f"bbox_roi_extractor.size and bbox_head.roi_size differ: {sizes}")
+        size = bbox_roi_extractor.size // (shared_head.stride if shared_head else 1)
+        if size != bbox_head.roi_size:
+            sizes = f"{size} and {bbox_head.roi_size}"
+            raise ValueError(
+                f"the size of bbox_roi_extractor's regions and bbox_head.roi_size differ: {sizes}"
+            )
+        if shared_head and shared_head.out_channels != bbox_head.in_channels:
+            widths = f"{shared_head.out_channels} and {bbox_head.in_channels}"
+            raise ValueError(f"shared_head.out_channels and bbox_head.in_channels differ: {widths}")
+        if shared_head and mask_head:
+            raise ValueError("a shared_head goes with boxes only, got a mask_head")
         if (mask_head is None) != (mask_roi_extractor is None):
             raise ValueError("mask_head and mask_roi_extractor come together")
         if mask_head and mask_head.num_classes != bbox_head.num_classes:
@@ -68,11 +81,13 @@ class RoIHead(nn.Module):
         self.assigner, self.sampler = assigner, sampler
         self.bbox_roi_extractor, self.bbox_head = bbox_roi_extractor, bbox_head
         self.mask_roi_extractor, self.mask_head = mask_roi_extractor, mask_head
+        self.shared_head = shared_head
+        self.add_objects = add_objects
 
     def forward(self, maps: Sequence[Tensor], proposals: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Raw logits and deltas for all proposals, and mask logits for the first hundred."""
         rois = boxes_to_rois(proposals)
-        outputs = self.bbox_head(self.bbox_roi_extractor(maps, rois))
+        outputs = self._boxes(maps, rois)
         if self.mask_head is None or self.mask_roi_extractor is None:
             return outputs
         return *outputs, self.mask_head(self.mask_roi_extractor(maps, rois[:100]))
@@ -83,7 +98,7 @@ class RoIHead(nn.Module):
             self._sample(p, sample["boxes"], sample["labels"]) for p, sample in zip(proposals, batch.samples)
         ]
         rois = boxes_to_rois([r.boxes for r in regions])
-        outputs = self.bbox_head(self.bbox_roi_extractor(maps, rois))
+        outputs = self._boxes(maps, rois)
         boxes, labels = torch.cat([r.target_boxes for r in regions]), torch.cat([r.labels for r in regions])
         losses = self.bbox_head.loss(outputs, rois, boxes, labels)
         if self.mask_head is None or self.mask_roi_extractor is None:
@@ -100,21 +115,27 @@ class RoIHead(nn.Module):
     def predict(self, maps: Sequence[Tensor], proposals: Sequence[Tensor], batch: Batch) -> list[Prediction]:
         """Detections, and masks where there is a mask head, in original pixels."""
         rois = boxes_to_rois(proposals)
-        found = self.bbox_head.predict(self.bbox_head(self.bbox_roi_extractor(maps, rois)), rois, batch)
+        found = self.bbox_head.predict(self._boxes(maps, rois), rois, batch)
         predictions = [Prediction(boxes=f.boxes, scores=f.scores, labels=f.labels) for f in found]
         if self.mask_head is not None:
             for prediction, masks in zip(predictions, self._masks(maps, predictions, batch)):
                 prediction["masks"] = masks
         return predictions
 
+    def _boxes(self, maps: Sequence[Tensor], rois: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.bbox_roi_extractor(maps, rois)
+        return self.bbox_head(features if self.shared_head is None else self.shared_head(features))
+
     @torch.no_grad()
     def _sample(self, proposals: Tensor, objects: Tensor, labels: Tensor) -> Regions:
         objects = objects.as_subclass(Tensor).float()
-        # The objects themselves are proposals too: early in training nothing else overlaps them.
-        boxes = torch.cat([objects, proposals.to(objects)])
-        assignment = self.assigner(boxes[len(objects) :], objects)
-        own = torch.arange(len(objects), device=boxes.device)
-        assignment = Assignment(torch.cat([own, assignment.objects]))
+        boxes = proposals.to(objects)
+        assignment = self.assigner(boxes, objects)
+        if self.add_objects:
+            # The objects themselves are proposals too: early in training nothing else overlaps them.
+            boxes = torch.cat([objects, boxes])
+            own = torch.arange(len(objects), device=boxes.device)
+            assignment = Assignment(torch.cat([own, assignment.objects]))
         sampled = self.sampler(assignment)
         index = torch.cat([sampled.positive, sampled.negative])
         background = labels.new_full((len(sampled.negative),), self.bbox_head.num_classes)

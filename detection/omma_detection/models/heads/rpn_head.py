@@ -45,6 +45,7 @@ class RPNHead(DenseHead):
         pre_nms_train: best anchors of each level that go into NMS in training.
         pre_nms_test: likewise in prediction.
         max_proposals: proposals per image.
+        max_proposals_train: likewise in training; null: as many.
         nms_iou: threshold of NMS within a level.
     """
 
@@ -62,6 +63,7 @@ class RPNHead(DenseHead):
         pre_nms_train: int = 2000,
         pre_nms_test: int = 1000,
         max_proposals: int = 1000,
+        max_proposals_train: int | None = None,
         nms_iou: float = 0.7,
     ) -> None:
         super().__init__()
@@ -72,6 +74,7 @@ class RPNHead(DenseHead):
         self.cls_loss, self.box_loss = cls_loss, box_loss
         self.pre_nms_train, self.pre_nms_test = pre_nms_train, pre_nms_test
         self.max_proposals, self.nms_iou = max_proposals, nms_iou
+        self.max_proposals_train = max_proposals_train or max_proposals
         self.rpn_conv = nn.Conv2d(in_channels, channels, 3, padding=1)
         self.rpn_cls = nn.Conv2d(channels, anchors.per_position, 1)
         self.rpn_reg = nn.Conv2d(channels, anchors.per_position * 4, 1)
@@ -106,7 +109,7 @@ class RPNHead(DenseHead):
 
     def predict(self, outputs: RPNOutputs, batch: Batch) -> list[Prediction]:
         """Proposals in original pixels, all with label 0."""
-        found = self.propose(outputs, batch, pre_nms=self.pre_nms_test)
+        found = self.propose(outputs, batch, training=False)
         scales = box_scales(batch, outputs[0][0].device)
         return [
             Prediction(boxes=f.boxes / scale, scores=f.scores, labels=torch.zeros_like(f.labels))
@@ -114,11 +117,13 @@ class RPNHead(DenseHead):
         ]
 
     @torch.no_grad()
-    def propose(self, outputs: RPNOutputs, batch: Batch, *, pre_nms: int) -> list[Candidates]:
-        """At most ``max_proposals`` scored boxes per image, in transformed pixels, by falling score.
+    def propose(self, outputs: RPNOutputs, batch: Batch, *, training: bool) -> list[Candidates]:
+        """Scored boxes of each image, in transformed pixels, by falling score.
 
-        NMS sees the ``pre_nms`` best anchors of each level.
+        ``training`` says which limits hold: ``pre_nms_train`` and ``max_proposals_train``, or those of tests.
         """
+        pre_nms = self.pre_nms_train if training else self.pre_nms_test
+        limit = self.max_proposals_train if training else self.max_proposals
         device = outputs[0][0].device
         sizes = image_sizes(batch, device)
         levels: list[Candidates] = []
@@ -131,7 +136,7 @@ class RPNHead(DenseHead):
             labels = torch.full_like(index, level)
             levels.append(Candidates(boxes.flatten(0, 1), best.flatten(), labels.flatten(), images.flatten()))
         pool = filter_small(Candidates.cat(levels), 0)
-        return suppress(pool, len(batch), iou_threshold=self.nms_iou, max_per_image=self.max_proposals)
+        return suppress(pool, len(batch), iou_threshold=self.nms_iou, max_per_image=limit)
 
     def _covered(self, maps: Sequence[Tensor], batch: Batch) -> Tensor:
         return self.anchors.covered(
