@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from omma.ops.arguments import check_tensors
 from omma.ops.backend import Operator
 from omma.ops.precision import at_least_float32
+from omma.ops.sum_rows import sum_rows
 
 MAX_LEVELS = 8
 
@@ -55,18 +56,19 @@ def _triton(value: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, 
     return kernel(value, [side for size in sizes for side in size], locations, weights)
 
 
-def _bags(value: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Each output as a weighted sum of rows of the values, for which PyTorch has a fast kernel on the CPU."""
-    if torch.compiler.is_exporting():  # other runtimes know grid_sample, not bags
+def _sums_of_rows(
+    value: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """Each output as a weighted sum of rows of the values: the product of a sparse matrix and a dense one."""
+    if torch.compiler.is_exporting():  # other runtimes know grid_sample
         return _reference(value, sizes, locations, weights)
     n, cells, heads, channels = value.shape
     queries, points = locations.shape[1], weights.shape[-1]
     exact = at_least_float32(value)
     rows, shares = _corners(sizes, locations.to(exact.dtype), weights.to(exact.dtype), cells)
-    bags = (n * queries * heads, len(sizes) * points * 4)
+    entries = (n * queries * heads, len(sizes) * points * 4)
     table = exact.reshape(n * cells * heads, channels)
-    shares = shares.reshape(bags)
-    out = F.embedding_bag(rows.reshape(bags), table, per_sample_weights=shares, mode="sum")
+    out = sum_rows(table, rows.reshape(entries), shares.reshape(entries))
     return out.reshape(n, queries, heads * channels).to(value.dtype)
 
 
@@ -87,14 +89,17 @@ def _corners(
     share_y = (1 - (y[..., None] - lines).abs()) * ((lines >= 0) & (lines < height[..., None]))
     shares = (share_y * weights[..., None])[..., None] * share_x[..., None, :]
 
-    whole = torch.tensor(sizes, device=locations.device)
-    starts = whole.prod(1).cumsum(0) - whole.prod(1)
-    images = torch.arange(n, device=locations.device)[:, None, None, None, None] * cells
-    place = images + starts[:, None] + top.long() * whole[:, 1:] + left.long()  # (N, Q, M, L, P)
-    rows = place * heads + torch.arange(heads, device=locations.device)[:, None, None]
+    total = n * cells * heads
+    # Half the memory, where the numbers allow it.
+    integer = torch.int32 if total < 2**31 else torch.int64
+    whole = torch.tensor(sizes, device=locations.device, dtype=integer)
+    starts = (whole.prod(1).cumsum(0) - whole.prod(1)).to(integer)
+    images = torch.arange(n, device=locations.device, dtype=integer)[:, None, None, None, None] * cells
+    place = images + starts[:, None] + top.to(integer) * whole[:, 1:] + left.to(integer)  # (N, Q, M, L, P)
+    rows = place * heads + torch.arange(heads, device=locations.device, dtype=integer)[:, None, None]
     step = torch.stack([torch.zeros_like(starts), torch.ones_like(starts), whole[:, 1], whole[:, 1] + 1], -1)
     rows = rows[..., None, None] + (step * heads).reshape(-1, 1, 2, 2)
-    return rows.clamp(0, max(n * cells * heads - 1, 0)), shares
+    return rows.clamp_(0, max(total - 1, 0)), shares
 
 
 def _reference(value: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
@@ -112,4 +117,4 @@ def _reference(value: Tensor, sizes: Sequence[tuple[int, int]], locations: Tenso
     return out.reshape(n, heads * channels, queries).transpose(1, 2).to(value.dtype)
 
 
-_MS_DEFORM_ATTN = Operator("ms_deform_attn", triton=_triton, pytorch=_bags, reference=_reference)
+_MS_DEFORM_ATTN = Operator("ms_deform_attn", triton=_triton, numpy=_sums_of_rows, reference=_reference)
