@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -199,6 +201,14 @@ def batch(*samples: Sample) -> Batch:
         image = torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8)
         whole.append(Sample(**each, image=tv_tensors.Image(image)))
     return collate(whole)
+
+
+def flat(outputs: Any) -> list[Tensor]:
+    """All tensors of a nested output."""
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    parts = outputs.values() if isinstance(outputs, dict) else outputs
+    return [tensor for part in parts if part is not None for tensor in flat(part)]
 
 
 TWO_OBJECTS = [[10.0, 12, 70, 60], [40.0, 30, 90, 95]]

@@ -17,7 +17,7 @@ from omma_detection.models.mask_rcnn import MaskRCNN
 from omma_detection.models.retinanet import RetinaNet
 
 from . import detectors
-from .detectors import CLASSES, DETECTORS, STAGES, TWO_OBJECTS, batch, sample
+from .detectors import CLASSES, DETECTORS, STAGES, TWO_OBJECTS, batch, flat, sample
 
 SIZE = (96, 128)
 every_detector = pytest.mark.parametrize("name", list(DETECTORS))
@@ -231,7 +231,3 @@ def confident(model: torch.nn.Module) -> torch.nn.Module:
 
 def batch_of_boxes(data: Sample) -> detectors.Batch:
     return detectors.Batch([torch.zeros(3, *SIZE, dtype=torch.uint8)], [data])
-
-
-def flat(outputs: Tensor | list | tuple) -> list[Tensor]:
-    return [outputs] if isinstance(outputs, Tensor) else [tensor for part in outputs for tensor in flat(part)]
