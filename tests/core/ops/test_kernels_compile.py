@@ -13,9 +13,9 @@ from omma.ops.backend import TRITON_INSTALLED
 
 
 @pytest.mark.skipif(not TRITON_INSTALLED, reason="needs Triton's compiler")
-def test_every_kernel_compiles_to_machine_code(tmp_path: Path):
+def test_every_kernel_compiles_to_machine_code():
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    environment |= {"PYTHONPATH": ":".join(filter(None, sys.path)), "TRITON_CACHE_DIR": str(tmp_path)}
+    environment["PYTHONPATH"] = ":".join(filter(None, sys.path))
     script = Path(__file__).with_name("compile_kernels.py")
     done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
