@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -30,6 +31,8 @@ class LoadReport:
     """Where the classes differ: those whose rows the file had."""
     new_classes: list[str] = field(default_factory=list)
     """Where the classes differ: those that keep their initial rows."""
+    origin: str = ""
+    """How a file of another library was read."""
 
     def lines(self) -> list[str]:
         """The report as a small table of text."""
@@ -49,10 +52,11 @@ def load_weights(
 ) -> LoadReport:
     """Load a weights file into ``model``.
 
-    A file of a backbone alone goes into ``model.backbone``, its classifier left out; what a backbone has on
-    top of a plain one (offsets of deformable convolutions) may be missing. Where ``classes`` are
-    given and the file was made for others, the rows of classes with the same name are copied and the rest
-    keep their initial values; so do all of them if the file doesn't name its classes and has another number.
+    A model with ``own_weights`` also takes files of its kin in other libraries. A file of a backbone alone
+    goes into ``model.backbone``, its classifier left out; what a backbone has on top of a plain one (offsets
+    of deformable convolutions) may be missing. Where ``classes`` are given and the file was made for others,
+    the rows of classes with the same name are copied and the rest keep their initial values; so do all of
+    them if the file doesn't name its classes and has another number.
 
     Args:
         model: filled in place; as it was if anything is raised.
@@ -64,7 +68,7 @@ def load_weights(
     Raises:
         WeightsError: as ``read_weights``; or the file is of another model.
     """
-    weights = read_weights(path)
+    weights = _own_weights(model, read_weights(path))
     source = find_weights(Path(path))
     backbone = getattr(model, "backbone", None)
     if isinstance(backbone, nn.Module) and _is_backbone(weights.state, backbone, model):
@@ -72,7 +76,7 @@ def load_weights(
         state = {f"backbone.{name}": value for name, value in state.items()}
         required = {f"backbone.{name}" for name in backbone.state_dict().keys() - added(backbone)}
         return _fill(model, state, source, LoadReport(unused=unused), required, strict=strict)
-    report = LoadReport()
+    report = LoadReport(origin=weights.metadata.get("origin", ""))
     state = translate(model, weights.state)
     required = set(model.state_dict())
     if classes is not None:
@@ -118,6 +122,20 @@ def save_weights(
         temporary.unlink(missing_ok=True)
 
 
+def _own_weights(model: nn.Module, weights: Weights) -> Weights:
+    """``weights`` as the model understands them, where they are those of its kin in another library.
+
+    Such a model has a method ``own_weights(state)``, which gives the tensors under its names and in its order
+    of classes, with ``classes`` if they're known and a sentence about their ``origin`` in the metadata; or
+    None for any other file.
+    """
+    method = getattr(model, "own_weights", None)
+    if not callable(method):
+        return weights
+    found = cast("Callable[[Mapping[str, Tensor]], Weights | None]", method)(weights.state)
+    return weights if found is None else Weights(found.state, weights.metadata | found.metadata)
+
+
 def _is_backbone(state: Mapping[str, Tensor], backbone: nn.Module, model: nn.Module) -> bool:
     whole = set(model.state_dict()) & set(translate(model, state))
     return len(set(backbone.state_dict()) & set(translate(backbone, state))) > len(whole)
@@ -154,12 +172,14 @@ def _fill(
     report.unused += surplus
     missing = [name for name in report.fresh if name in required]
     if wrong or not report.loaded or (strict and (missing or surplus)):
-        raise WeightsError(_other_model(source, missing, surplus, wrong))
+        raise WeightsError(_other_model(source, missing, surplus, wrong, report.origin))
     model.load_state_dict({name: state[name] for name in report.loaded}, strict=False)
     return report
 
 
-def _other_model(source: Path, missing: Sequence[str], surplus: Sequence[str], wrong: Sequence[str]) -> str:
+def _other_model(
+    source: Path, missing: Sequence[str], surplus: Sequence[str], wrong: Sequence[str], origin: str
+) -> str:
     lines = [f"{source}: these are not weights of this model"]
     for title, names in (
         ("missing in the file", missing),
@@ -168,6 +188,8 @@ def _other_model(source: Path, missing: Sequence[str], surplus: Sequence[str], w
     ):
         if names:
             lines.append(f"    {len(names)} {title}: {_some(names, 4)}")
+    if origin:
+        lines.append(f"    {origin}")
     lines.append("    is it the right config? Give the one that the weights were trained with")
     return "\n".join(lines)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from omma.backbones import Backbone
+from omma.checkpoint import Weights
 from omma.errors import DataError
 from omma.model import Model, Preprocessor
 from omma.necks import Neck
@@ -20,6 +21,7 @@ from omma_detection.models.heads.mask_head import MaskHead
 from omma_detection.models.heads.roi_extractor import RoIExtractor
 from omma_detection.models.heads.roi_head import RoIHead
 from omma_detection.models.heads.rpn_head import RPNHead, RPNOutputs
+from omma_detection.models.torchvision_weights import from_torchvision
 
 
 @register
@@ -60,6 +62,10 @@ class FasterRCNN(Model):
         self.neck = neck
         self.rpn_head = rpn_head
         self.roi_head = roi_head
+
+    def own_weights(self, state: Mapping[str, Tensor]) -> Weights | None:
+        """Files of torchvision's detectors under this model's names, None for others."""
+        return from_torchvision(state)
 
     def features(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The pyramid of uint8 RGB images."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from omma.backbones import Backbone
+from omma.checkpoint import Weights
 from omma.model import Model, Preprocessor
 from omma.necks import Neck
 from omma.structures import Batch, Prediction
 from omma_detection.models.heads.dense import DenseHead, check_levels, check_parts
+from omma_detection.models.torchvision_weights import from_torchvision
 
 
 class SingleStageDetector(Model):
@@ -40,6 +42,10 @@ class SingleStageDetector(Model):
         self.backbone = backbone
         self.neck = neck
         self.bbox_head = bbox_head
+
+    def own_weights(self, state: Mapping[str, Tensor]) -> Weights | None:
+        """Files of torchvision's detectors under this model's names, None for others."""
+        return from_torchvision(state)
 
     def features(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The pyramid of uint8 RGB images."""
