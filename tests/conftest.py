@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from .processes import Processes
 
 # Before anything imports Triton: on a machine without an NVIDIA GPU its kernels are interpreted.
 if shutil.which("nvidia-smi") is None:
@@ -23,6 +28,16 @@ def _one_thread() -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+
+
+@pytest.fixture(scope="session")
+def two_processes() -> Iterator[Processes]:
+    """Two processes in one group; the runs they make are parallel."""
+    from .processes import Processes
+
+    processes = Processes(2)
+    yield processes
+    processes.close()
 
 
 @pytest.fixture(scope="session")

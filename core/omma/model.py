@@ -64,6 +64,8 @@ class Model(nn.Module, ABC):
 
     task: ClassVar[str]
     """Name of the task package's ``Task`` (metrics, drawing, JSON form)."""
+    static_graph: ClassVar[bool] = True
+    """Whether every step uses the same parameters; false where ``loss`` may leave some of them out."""
     preprocessor: Preprocessor
 
     @abstractmethod

@@ -11,6 +11,7 @@ from omma.layers.masked_conv import MaskedConv2d
 from omma.layers.norm import LayerNorm2d, NormForm, NormKind, make_norm, norm_name
 from omma.layers.scale import Scale
 from omma.layers.switchable_conv import ConvAWS2d, SAConv2d
+from omma.layers.sync_bn import SyncBatchNorm, synchronize_batch_norms
 
 __all__ = [
     "Carafe",
@@ -27,8 +28,10 @@ __all__ = [
     "NormKind",
     "SAConv2d",
     "Scale",
+    "SyncBatchNorm",
     "init_conv",
     "make_norm",
     "norm_name",
     "prior_bias",
+    "synchronize_batch_norms",
 ]

@@ -8,6 +8,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omma.layers.sync_bn import SyncBatchNorm
+
 NormName = Literal["bn", "sync_bn", "gn"]
 
 
@@ -32,7 +34,7 @@ def make_norm(kind: NormKind, channels: int) -> nn.Module:
     form = kind if isinstance(kind, NormForm) else NormForm(kind=kind)
     if form.kind == "gn":
         return nn.GroupNorm(form.groups, channels, eps=form.eps)
-    batch_norm = nn.BatchNorm2d if form.kind == "bn" else nn.SyncBatchNorm
+    batch_norm = nn.BatchNorm2d if form.kind == "bn" else SyncBatchNorm
     return batch_norm(channels, eps=form.eps, momentum=form.momentum)
 
 

@@ -115,11 +115,39 @@ def mean(tensor: Tensor) -> Tensor:
     return total / world()
 
 
+def normalizer(count: Tensor | float, *, least: float = 1.0) -> Tensor | float:
+    """What each process divides its summed loss by, so that all samples of all processes count alike.
+
+    Gradients are averaged over processes. A process that divided by its own ``count`` (of positives, of
+    regions) would make much of its few; with the mean over all processes, N processes with a share of the
+    batch each give the gradients of one process with all of it. Every process must ask, in the same order.
+
+    Args:
+        count: of this process.
+        least: the total over all processes is taken to be no less.
+    """
+    if world() == 1:
+        return count.clamp(min=least) if isinstance(count, Tensor) else max(count, least)
+    # A number travels on the CPU: the device need not be waited for.
+    total = count.detach().float().clone() if isinstance(count, Tensor) else torch.tensor(float(count))
+    dist.all_reduce(total)
+    share = total.clamp(min=least) / world()
+    return share if isinstance(count, Tensor) else float(share)
+
+
 def share_tensors(tensors: Iterable[Tensor]) -> None:
     """Overwrite ``tensors`` with those of process 0."""
-    if world() > 1:
-        for tensor in tensors:
-            dist.broadcast(tensor.detach(), src=0)
+    if world() == 1:
+        return
+    kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for tensor in tensors:
+        kinds.setdefault((tensor.dtype, tensor.device), []).append(tensor.detach())
+    for same in kinds.values():
+        # In one message: a model has hundreds of small ones.
+        flat = torch.cat([tensor.reshape(-1) for tensor in same])
+        dist.broadcast(flat, src=0)
+        for tensor, values in zip(same, flat.split([tensor.numel() for tensor in same])):
+            tensor.copy_(values.view_as(tensor))
 
 
 def share_buffers(model: nn.Module) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -53,10 +54,11 @@ def pick_mode(asked: Literal["auto", "none", "ddp", "fsdp"]) -> Mode:
     return asked
 
 
-def wrap(model: Model, mode: Mode, device: torch.device) -> nn.Module:
+def wrap(model: Model, mode: Mode, device: torch.device, *, accumulate: int = 1) -> nn.Module:
     """A module whose call with a batch gives the losses; ``model`` itself keeps its parameter names.
 
     All processes start from the weights of process 0. Under ``fsdp`` the model is sharded in place.
+    ``accumulate`` is how many batches a step has.
     """
     share_tensors([*model.parameters(), *model.buffers()])
     if mode == "fsdp":
@@ -67,10 +69,23 @@ def wrap(model: Model, mode: Mode, device: torch.device) -> nn.Module:
         for method in ("loss", "predict"):
             register_fsdp_forward_method(model, method)
     losses = LossModule(model)
-    if mode == "ddp":
-        # Buffers are shared in the loop, in the same way as under fsdp.
-        return DistributedDataParallel(losses, broadcast_buffers=False)
-    return losses
+    return _replicated(losses, model.static_graph and accumulate == 1) if mode == "ddp" else losses
+
+
+def _replicated(losses: LossModule, static_graph: bool) -> DistributedDataParallel:
+    # After its first step DDP regroups the gradients unless it looks for unused parameters, and a ring adds
+    # up three or more numbers in an order that hangs on their place in the group. So a resumed run, which has
+    # a first step of its own, would get other bits than a straight one; two numbers have but one sum.
+    static_graph = static_graph and world() == 2
+    warnings.filterwarnings("ignore", "find_unused_parameters=True was specified", UserWarning)
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+    return DistributedDataParallel(
+        losses,
+        # Shared in the loop, in the same way as under fsdp.
+        broadcast_buffers=False,
+        find_unused_parameters=not static_graph,
+        static_graph=static_graph,
+    )
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from omma.config import Config
 from omma.data.loader import LoaderSettings, make_train_loader
 from omma.errors import SetupError
 from omma.hooks.base import Hook
+from omma.layers import synchronize_batch_norms
 from omma.metrics import Metric
 from omma.model import Model
 from omma.optim import EMA, Optimizer, Schedule
@@ -108,11 +109,13 @@ class Runner:
         """Samples per step, all processes and accumulation counted."""
         self.length = Length.of(settings, len(self._loader(start=0)))
         self.mode = pick_mode(settings.parallel)
+        if settings.sync_bn:
+            synchronize_batch_norms(model)
         self.model = model.to(self.device)
         if settings.compile:
             for unit in model.compile_units():
                 unit.compile()
-        self.net = wrap(self.model, self.mode, self.device)
+        self.net = wrap(self.model, self.mode, self.device, accumulate=settings.accumulate)
         self.optimizer = optimizer.build(self.model, self.batch_size)
         self.scaler = make_scaler(settings.precision, self.device)
         self.ema = EMA(self.model, settings.ema) if settings.ema else None
@@ -177,6 +180,7 @@ class Runner:
                 raise
             finally:
                 self._call(lambda hook: hook.on_end(self, error))
+                error = None  # else it holds this frame and so itself, and with them the loader's workers
         return TrainResult(self.stop.reason, self.step, self.standing.best, self.stop.signal)
 
     def _loop(self) -> None:

@@ -29,6 +29,8 @@ class Train:
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     parallel: Literal["auto", "none", "ddp", "fsdp"] = "auto"
     """``auto``: ddp under torchrun with several processes, else none."""
+    sync_bn: bool = False
+    """Batch norms take their statistics over the batches of all processes."""
     accumulate: int = 1
     """Batches per step."""
     clip_norm: float | None = None

@@ -49,7 +49,7 @@ def capture(run: Runner) -> Checkpoint:
         "scaler": run.scaler.state_dict(),
         "rng": gather(rng_state(run.device)),
         "world": world(),
-        "watch": run.watch.state(),
+        "watch": gather(run.watch.state()),
         "standing": vars(run.standing).copy(),
     }
     return Checkpoint(
@@ -95,7 +95,8 @@ def restore(run: Runner, checkpoint: Checkpoint) -> None:
     if run.ema:
         _restore_average(run.ema.shadow, checkpoint.ema if checkpoint.ema is not None else checkpoint.model)
     run.scaler.load_state_dict(checkpoint.state["scaler"])
-    watch = checkpoint.state["watch"]
+    # Another number of processes goes on with the window of the first one.
+    watch = checkpoint.state["watch"][rank() if checkpoint.state["world"] == world() else 0]
     run.watch.restore(watch["sums"], watch["steps"], run.device)
     run.standing = Standing(**checkpoint.state["standing"])
     run.last_metrics = checkpoint.metrics

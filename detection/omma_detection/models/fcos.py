@@ -14,7 +14,7 @@ from omma.layers import NormKind, Scale, init_conv, prior_bias
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
-from omma.parallel import mean
+from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction, Sample
 from omma.structures.class_rows import ClassRows
@@ -155,9 +155,8 @@ class FCOSHead(DenseHead):
         image, point = (labels < self.num_classes).nonzero(as_tuple=True)
         target = torch.stack([distance for _, distance in targets])[image, point]
         quality = center_quality(target)
-        # Over all processes, as images with many objects would else count less than those with few.
-        count = mean((labels < self.num_classes).sum().float()).clamp(min=1)
-        total = mean(quality.sum()).clamp(min=1e-6)
+        count = normalizer((labels < self.num_classes).sum())
+        total = normalizer(quality.sum(), least=1e-6)
         # Distances are compared as boxes in strides, which IoU doesn't notice, so that fp16 doesn't overflow.
         unit = strides[point, None]
         origin = torch.zeros_like(target[:, :2])

@@ -12,6 +12,7 @@ from omma.layers import NormKind, init_conv, prior_bias
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
+from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
@@ -124,7 +125,7 @@ class RetinaHead(DenseHead):
         used = positive | matched.negative
         labels = torch.where(positive, matched.labels, self.num_classes)
         # Each image counts at least once, so that images without objects don't raise the average.
-        count = positive.sum(dim=1).clamp(min=1).sum()
+        count = normalizer(positive.sum(dim=1).clamp(min=1).sum())
         image, prior = positive.nonzero(as_tuple=True)
         target = self.coder.encode(anchors[prior], matched.boxes[image, prior])
         return {

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from omma.layers import NormKind, init_conv
 from omma.losses import Loss
+from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch
 from omma.structures.class_rows import ClassRows
@@ -115,7 +116,7 @@ class BBoxHead(nn.Module):
             labels: (R,) class of each region's object; C for background.
         """
         logits, deltas = outputs
-        count = max(len(labels), 1)
+        count = normalizer(len(labels))
         positive = (labels < self.num_classes).nonzero()[:, 0]
         deltas = deltas.unflatten(1, (-1, 4))
         chosen = deltas[positive, 0 if self.class_agnostic else labels[positive]]

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from omma.layers import NormKind, init_conv
 from omma.losses import Loss
 from omma.ops import roi_align
+from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.heads.dense import conv_tower
@@ -65,7 +66,8 @@ class MaskHead(nn.Module):
     def loss(self, logits: Tensor, labels: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``loss_mask`` of logits (R, C, M, M) against 0/1 targets (R, M, M) of the labelled classes (R,)."""
         chosen = logits[torch.arange(len(labels), device=labels.device), labels]
-        return {"loss_mask": self.mask_loss(chosen, targets)}
+        count = normalizer(targets.numel())
+        return {"loss_mask": self.mask_loss(chosen, targets, avg_factor=count)}
 
 
 def crop_masks(masks: Tensor, boxes: Tensor, index: Tensor, size: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from omma.layers import init_conv
 from omma.losses import Loss
+from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma_detection.models.assigners import MaxIoUAssigner
@@ -100,6 +101,7 @@ class RPNHead(DenseHead):
             used[row, sampled.positive] = True
             used[row, sampled.negative] = True
             count += max(len(sampled.positive), 1) + max(len(sampled.negative), 1)
+        count = normalizer(count)
         image, prior = positive.nonzero(as_tuple=True)
         target = self.coder.encode(anchors[prior], matched.boxes[image, prior])
         return {
