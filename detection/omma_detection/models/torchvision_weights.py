@@ -103,7 +103,7 @@ def _fcos_tower(tower: str, match: re.Match[str]) -> str:
 
 
 def _order_classes(state: dict[str, Tensor]) -> tuple[str, ...]:
-    """Take background and empty ids out of the heads in ``state``; returns the names of the rest, if known."""
+    """Take background and empty ids out of the heads in ``state``; returns the other names, if known."""
     total = 0
     for leaf in ("weight", "bias"):
         # Rows are (repeats, classes, per class).
