@@ -14,6 +14,7 @@ from omma.parallel.processes import (
     start_processes,
     world,
 )
+from omma.parallel.whole import load_whole_state, whole_state
 from omma.parallel.wrap import LossModule, gradient_exchange, gradient_norm, pick_mode, wrap
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "gradient_norm",
     "is_main",
     "largest",
+    "load_whole_state",
     "mean",
     "normalizer",
     "pick_device",
@@ -32,6 +34,7 @@ __all__ = [
     "rank",
     "share_buffers",
     "start_processes",
+    "whole_state",
     "world",
     "wrap",
 ]

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from omma.checkpoint.store import Checkpoint
 from omma.errors import SetupError, WeightsError
-from omma.parallel import gather, rank, world
+from omma.parallel import gather, load_whole_state, rank, whole_state, world
 from omma.runner.rng import rng_state, seed_all, set_rng_state
 
 if TYPE_CHECKING:
     from omma.runner.runner import Runner
-
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 @dataclass
@@ -44,8 +35,9 @@ def capture(run: Runner) -> Checkpoint:
     depend on how many processes wrote it.
     """
     ema = {name: _whole(t) for name, t in run.ema.shadow.items()} if run.ema else None
+    weights, optimizer = whole_state(run.model, run.optimizer)
     state = {
-        "optimizer": get_optimizer_state_dict(run.model, run.optimizer, options=_WHOLE),
+        "optimizer": optimizer,
         "scaler": run.scaler.state_dict(),
         "rng": gather(rng_state(run.device)),
         "world": world(),
@@ -55,7 +47,7 @@ def capture(run: Runner) -> Checkpoint:
     return Checkpoint(
         step=run.step,
         samples=run.step * run.batch_size,
-        model=cast(dict[str, Tensor], get_model_state_dict(run.model, options=_WHOLE)),
+        model=weights,
         ema=ema,
         state=state,
         config=run.config.to_yaml() if run.config else "",
@@ -80,14 +72,7 @@ def restore(run: Runner, checkpoint: Checkpoint) -> None:
     groups = run.optimizer.param_groups
     recipe = [{key: group[key] for key in ("initial_lr", "weight_decay")} for group in groups]
     try:
-        weights = cast(dict[str, Any], checkpoint.model)
-        set_model_state_dict(run.model, weights, options=StateDictOptions(full_state_dict=True))
-        set_optimizer_state_dict(
-            run.model,
-            run.optimizer,
-            checkpoint.state["optimizer"],
-            options=StateDictOptions(full_state_dict=True),
-        )
+        load_whole_state(run.model, run.optimizer, checkpoint.model, checkpoint.state["optimizer"])
     except (RuntimeError, KeyError, ValueError) as error:
         raise WeightsError(f"the checkpoint does not fit this config: {error}") from error
     for group, settings in zip(groups, recipe):

@@ -1,0 +1,35 @@
+"""Weights and optimiser state under the plain model's names, whole whatever the mode."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+# torch.distributed.checkpoint is imported on use: it takes as long as the rest of Omma together, and whoever
+# only builds a model or predicts has no need of it.
+
+
+def whole_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], Any]:
+    """State dictionaries of both, on the CPU. All processes call it, and process 0 gets them."""
+    from torch.distributed.checkpoint import state_dict as plain
+
+    options = plain.StateDictOptions(full_state_dict=True, cpu_offload=True)
+    weights = plain.get_model_state_dict(model, options=options)
+    return cast(dict[str, Tensor], weights), plain.get_optimizer_state_dict(model, optimizer, options=options)
+
+
+def load_whole_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, weights: dict[str, Tensor], state: Any
+) -> None:
+    """Put back what ``whole_state`` gave.
+
+    Raises:
+        RuntimeError, KeyError or ValueError: it is of another model or optimiser.
+    """
+    from torch.distributed.checkpoint import state_dict as plain
+
+    options = plain.StateDictOptions(full_state_dict=True)
+    plain.set_model_state_dict(model, cast(dict[str, Any], weights), options=options)
+    plain.set_optimizer_state_dict(model, optimizer, state, options=options)
