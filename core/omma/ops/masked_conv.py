@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from omma.ops.arguments import Kind, Shape, check_tensors
 from omma.ops.backend import Operator
 
-_FEW = 0.25
+_FEW = 0.2
 """Share of the positions up to which it is faster to compute them one by one."""
 
 
