@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
 from omma.structures import Batch
-from omma_detection.models.fcos import center_quality
+from omma_detection.models.coders import center_quality
 from omma_detection.models.heads import RoIExtractor
 from omma_detection.models.heads.detections import Candidates, suppress, top_candidates
 from omma_detection.models.heads.mask_head import crop_masks, paste_masks

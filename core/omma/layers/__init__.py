@@ -2,10 +2,10 @@
 
 from omma.layers.carafe import Carafe
 from omma.layers.context_block import ContextBlock
-from omma.layers.conv import ConvNormAct
+from omma.layers.conv import ConvNormAct, DeformVersion
 from omma.layers.criss_cross import CrissCrossAttention
 from omma.layers.deform_attention import MultiScaleDeformableAttention
-from omma.layers.deform_conv import DeformConv2d, ModulatedDeformConv2d
+from omma.layers.deform_conv import DeformConv2d, GuidedDeformConv2d, ModulatedDeformConv2d
 from omma.layers.init import init_conv, prior_bias
 from omma.layers.masked_conv import MaskedConv2d
 from omma.layers.norm import LayerNorm2d, NormForm, NormKind, make_norm, norm_name
@@ -20,6 +20,8 @@ __all__ = [
     "ConvNormAct",
     "CrissCrossAttention",
     "DeformConv2d",
+    "DeformVersion",
+    "GuidedDeformConv2d",
     "LayerNorm2d",
     "MaskedConv2d",
     "ModulatedDeformConv2d",

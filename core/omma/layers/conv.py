@@ -6,8 +6,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from omma.layers.deform_conv import DeformConv2d, ModulatedDeformConv2d
 from omma.layers.norm import NormKind, make_norm, norm_name
 
+DeformVersion = Literal[1, 2]
+"""Of deformable convolutions: 1, or 2 for the modulated kind."""
 Activation = Literal["relu", "silu", "leaky_relu"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "leaky_relu": nn.LeakyReLU}
 
@@ -25,6 +28,8 @@ class ConvNormAct(nn.Module):
         bias: of the convolution; null: only where no norm follows.
         norm: kind of the norm, or null for none.
         act: activation, or null for none.
+        deform: deformable convolution in place of the ordinary one: 1, or 2 for the modulated kind.
+        deform_groups: channel groups with offsets of their own.
     """
 
     def __init__(
@@ -40,12 +45,27 @@ class ConvNormAct(nn.Module):
         bias: bool | None = None,
         norm: NormKind | None = None,
         act: Activation | None = "relu",
+        deform: DeformVersion | None = None,
+        deform_groups: int = 1,
     ) -> None:
         super().__init__()
         bias = norm is None if bias is None else bias
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups=groups, bias=bias
-        )
+        if deform is None:
+            self.conv = nn.Conv2d(
+                in_channels, out_channels, kernel_size, stride, padding, dilation, groups=groups, bias=bias
+            )
+        else:
+            self.conv = (DeformConv2d if deform == 1 else ModulatedDeformConv2d)(
+                in_channels,
+                out_channels,
+                kernel_size,
+                stride=stride,
+                padding=padding,
+                dilation=dilation,
+                groups=groups,
+                deform_groups=deform_groups,
+                bias=bias,
+            )
         self.norm_name = norm_name(norm) if norm else None
         if norm:
             self.add_module(norm_name(norm), make_norm(norm, out_channels))

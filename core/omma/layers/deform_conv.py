@@ -1,4 +1,4 @@
-"""Deformable convolutions that find their own offsets."""
+"""Deformable convolutions that find their own offsets, and one that is told them."""
 
 from __future__ import annotations
 
@@ -91,3 +91,19 @@ class ModulatedDeformConv2d(DeformConv2d):
         found = self.conv_offset(x)
         taps = found.shape[1] // 3
         return self._convolve(x, found[:, : 2 * taps], found[:, 2 * taps :].sigmoid())
+
+
+class GuidedDeformConv2d(nn.Module):
+    """A deformable convolution that is told where its taps read; without bias, as ``DeformConv2d`` else."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, padding: int = 0
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding = stride, padding
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
+        nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
+
+    def forward(self, x: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W'); offset and mask as ``omma.ops.deform_conv2d`` takes them."""
+        return deform_conv2d(x, offset, self.weight, mask=mask, stride=self.stride, padding=self.padding)

@@ -2,17 +2,22 @@
 
 from omma.losses.base import Loss
 from omma.losses.cross_entropy import BinaryCrossEntropyLoss, CrossEntropyLoss
+from omma.losses.distribution import DistributionFocalLoss
 from omma.losses.focal import FocalLoss
 from omma.losses.iou import GIoULoss, IoULoss
+from omma.losses.quality import QualityFocalLoss, VarifocalLoss
 from omma.losses.regression import L1Loss, SmoothL1Loss
 
 __all__ = [
     "BinaryCrossEntropyLoss",
     "CrossEntropyLoss",
+    "DistributionFocalLoss",
     "FocalLoss",
     "GIoULoss",
     "IoULoss",
     "L1Loss",
     "Loss",
+    "QualityFocalLoss",
     "SmoothL1Loss",
+    "VarifocalLoss",
 ]

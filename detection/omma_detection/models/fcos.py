@@ -19,7 +19,7 @@ from omma.registry import register
 from omma.structures import Batch, Prediction, Sample
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.coders.delta import clip_boxes
-from omma_detection.models.coders.distance import boxes_to_distances, distances_to_boxes
+from omma_detection.models.coders.distance import boxes_to_distances, center_quality, distances_to_boxes
 from omma_detection.models.heads.dense import DenseHead, conv_tower
 from omma_detection.models.heads.detections import Candidates, image_sizes, to_predictions, top_candidates
 from omma_detection.models.heads.targets import flatten_levels
@@ -219,9 +219,3 @@ class FCOSHead(DenseHead):
         smallest, index = torch.where(candidate, area, math.inf).min(dim=1)
         label = torch.where(smallest.isinf(), self.num_classes, labels[index])
         return label, distances[torch.arange(len(points), device=points.device), index]
-
-
-def center_quality(distances: Tensor) -> Tensor:
-    """Centre-ness (N,) of distances (N, 4): 1 in the middle of a box, 0 at its border."""
-    pairs = distances.reshape(-1, 2, 2)  # (left, top), (right, bottom)
-    return (pairs.amin(dim=1) / pairs.amax(dim=1)).prod(dim=1).sqrt()

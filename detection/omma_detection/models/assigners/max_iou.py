@@ -13,19 +13,19 @@ from omma.registry import register
 
 @dataclass(frozen=True)
 class Assignment:
-    """One object, background or nothing for each of P priors."""
+    """One object, background or nothing for each of P priors, of one image or of each of N."""
 
     objects: Tensor
-    """(P,) int64: index of the object; -1 background; -2 neither, left out of the loss."""
+    """(P,) or (N, P) int64: index of the object; -1 background; -2 neither, left out of the loss."""
 
     @property
     def positive(self) -> Tensor:
-        """(P,) bool: has an object."""
+        """Bool of that shape: has an object."""
         return self.objects >= 0
 
     @property
     def negative(self) -> Tensor:
-        """(P,) bool: is background."""
+        """Bool of that shape: is background."""
         return self.objects == -1
 
 

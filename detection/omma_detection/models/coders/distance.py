@@ -14,3 +14,9 @@ def boxes_to_distances(points: Tensor, boxes: Tensor) -> Tensor:
 def distances_to_boxes(points: Tensor, distances: Tensor) -> Tensor:
     """xyxy boxes (..., 4) around xy points (..., 2)."""
     return torch.cat([points - distances[..., :2], points + distances[..., 2:]], dim=-1)
+
+
+def center_quality(distances: Tensor) -> Tensor:
+    """Centre-ness (N,) of distances (N, 4): 1 in the middle of a box, 0 at its border."""
+    pairs = distances.reshape(-1, 2, 2)  # (left, top), (right, bottom)
+    return (pairs.amin(dim=1) / pairs.amax(dim=1)).prod(dim=1).sqrt()

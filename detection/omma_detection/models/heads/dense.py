@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
 
 from omma.backbones import Backbone
-from omma.layers import ConvNormAct, NormKind
+from omma.layers import ConvNormAct, DeformVersion, NormKind
 from omma.necks import Neck
 from omma.structures import Batch, Prediction
 
@@ -38,9 +38,18 @@ class DenseHead(nn.Module, ABC):
 
 
 def conv_tower(
-    in_channels: int, channels: int, count: int, *, norm: NormKind | None, bias: bool | None = None
-) -> nn.ModuleList:
-    """``count`` 3x3 convolutions of ``channels`` maps, each with norm and ReLU, to be run in order.
+    in_channels: int,
+    channels: int,
+    count: int,
+    *,
+    norm: NormKind | None,
+    bias: bool | None = None,
+    deform: Mapping[int, DeformVersion] | None = None,
+    deform_groups: int = 1,
+) -> nn.Sequential:
+    """``count`` 3x3 convolutions of ``channels`` maps, each with norm and ReLU.
+
+    ``deform`` says which of them, 0 the first, are deformable, and how.
 
     Raises:
         ValueError: there is none.
@@ -48,7 +57,27 @@ def conv_tower(
     if count < 1:
         raise ValueError(f"need at least one convolution, got {count}")
     widths = (in_channels, *(channels,) * count)
-    return nn.ModuleList(ConvNormAct(a, b, 3, padding=1, bias=bias, norm=norm) for a, b in pairwise(widths))
+    kinds = deform or {}
+    return nn.Sequential(
+        *(
+            ConvNormAct(
+                a,
+                b,
+                3,
+                padding=1,
+                bias=bias,
+                norm=norm,
+                deform=kinds.get(i),
+                deform_groups=deform_groups if i in kinds else 1,
+            )
+            for i, (a, b) in enumerate(pairwise(widths))
+        )
+    )
+
+
+def map_sizes(maps: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """(H, W) of each level."""
+    return [(m.shape[-2], m.shape[-1]) for m in maps]
 
 
 def check_parts(backbone: Backbone, neck: Neck | None) -> tuple[tuple[int, ...], tuple[int, ...]]:

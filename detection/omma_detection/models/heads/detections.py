@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from omma.ops import batched_nms
 from omma.structures import Batch, Prediction
+from omma_detection.models.coders.delta import clip_boxes
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,45 @@ def top_candidates(scores: Tensor, threshold: float, count: int) -> tuple[Tensor
     image, rank = (best > threshold).nonzero(as_tuple=True)
     chosen = index[image, rank]
     return image, chosen // scores.shape[2], chosen % scores.shape[2], best[image, rank]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which of the boxes that a dense head scores become predictions."""
+
+    score_threshold: float = 0.05
+    """Lowest class score."""
+    pre_nms: int = 1000
+    """Best (position, class) pairs of each level that go into NMS."""
+    nms_iou: float = 0.6
+    """Threshold of NMS within a class."""
+    max_per_image: int = 100
+    """Predictions per image."""
+
+    def candidates(
+        self,
+        scores: Tensor,
+        boxes_at: Callable[[Tensor, Tensor], Tensor],
+        sizes: Tensor,
+        quality: Tensor | None = None,
+    ) -> Candidates:
+        """The best pairs of one level, their boxes within the images.
+
+        Args:
+            scores: (N, P, C) in 0..1.
+            boxes_at: for images (K,) and positions (K,) the boxes (K, 4) xyxy, in transformed pixels.
+            sizes: (N, 2) heights and widths of the images.
+            quality: (N, P), what the scores of the chosen pairs are multiplied by.
+        """
+        image, position, label, score = top_candidates(scores, self.score_threshold, self.pre_nms)
+        boxes = clip_boxes(boxes_at(image, position), sizes[image])
+        if quality is not None:
+            score = score * quality[image, position]
+        return Candidates(boxes, score, label, image)
+
+    def predictions(self, levels: Sequence[Candidates], batch: Batch) -> list[Prediction]:
+        """Candidates of all levels in transformed pixels -> predictions in original pixels."""
+        return to_predictions(levels, batch, iou_threshold=self.nms_iou, max_per_image=self.max_per_image)
 
 
 def to_predictions(
