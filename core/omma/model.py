@@ -80,6 +80,9 @@ class Model(nn.Module, ABC):
     def predict(self, batch: Batch) -> list[Prediction]:
         """One result per image, in the pixels of the original images."""
 
+    def at_epoch(self, epoch: int) -> None:
+        """Told before each training step how many epochs are behind it; most models need not know."""
+
     def compile_units(self) -> list[nn.Module]:
         """Submodules of fixed-shape tensor code, which ``train.compile`` compiles one by one."""
         units = (getattr(self, name, None) for name in ("backbone", "neck"))

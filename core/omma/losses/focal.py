@@ -17,18 +17,26 @@ class FocalLoss(Loss):
     Args:
         alpha: weight of the positives, 1 - alpha that of the negatives.
         gamma: how fast easy examples fade.
+        activated: predictions are probabilities instead of logits.
         loss_weight: factor of the whole.
     """
 
-    def __init__(self, *, alpha: float = 0.25, gamma: float = 2.0, loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, *, alpha: float = 0.25, gamma: float = 2.0, activated: bool = False, loss_weight: float = 1.0
+    ) -> None:
         super().__init__(loss_weight=loss_weight)
         self.alpha = alpha
         self.gamma = gamma
+        self.activated = activated
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """(N, C)."""
         hot = target[:, None] == torch.arange(pred.shape[1], device=pred.device)
+        balance = torch.where(hot, self.alpha, 1 - self.alpha)
+        if self.activated:
+            wrong = torch.where(hot, 1 - pred, pred)
+            entropy = F.binary_cross_entropy(pred, hot.to(pred.dtype), reduction="none")
+            return balance * wrong**self.gamma * entropy
         # The logit of being wrong: everything below is stable in it, however sure the model is.
         wrong = torch.where(hot, -pred, pred)
-        balance = torch.where(hot, self.alpha, 1 - self.alpha)
         return balance * (self.gamma * F.logsigmoid(wrong)).exp() * F.softplus(wrong)

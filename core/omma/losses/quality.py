@@ -15,17 +15,22 @@ class QualityFocalLoss(Loss):
 
     Args:
         beta: how fast well-estimated examples fade.
+        activated: predictions are probabilities instead of logits.
         loss_weight: factor of the whole.
     """
 
-    def __init__(self, *, beta: float = 2.0, loss_weight: float = 1.0) -> None:
+    def __init__(self, *, beta: float = 2.0, activated: bool = False, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight=loss_weight)
         self.beta = beta
+        self.activated = activated
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """(N, C)."""
         self.check_same_shape(pred, target)
         target = target.to(pred.dtype)
+        if self.activated:
+            entropy = F.binary_cross_entropy(pred, target, reduction="none")
+            return entropy * (target - pred).abs().pow(self.beta)
         entropy = F.binary_cross_entropy_with_logits(pred, target, reduction="none")
         return entropy * (target - pred.sigmoid()).abs().pow(self.beta)
 

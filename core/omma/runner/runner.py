@@ -211,6 +211,7 @@ class Runner:
         """One update of the weights from ``accumulate`` batches. Returns the losses, on the device."""
         accumulate, device = self.settings.accumulate, self.device
         self.model.train()
+        self.model.at_epoch(self.epoch)
         factor = self.schedule.factor(self.step, self.total_steps, self.length.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor

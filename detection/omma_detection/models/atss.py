@@ -16,7 +16,7 @@ from omma.structures import Batch
 from omma_detection.models.assigners import ATSSAssigner
 from omma_detection.models.coders import DeltaCoder, boxes_to_distances, center_quality
 from omma_detection.models.heads.anchor_quality import AnchorQualityHead, QualityOutputs
-from omma_detection.models.heads.detections import Selection
+from omma_detection.models.heads.detections import DEFAULT_SELECTION, Selection
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.objects import pad_objects
 from omma_detection.models.priors import AnchorGenerator
@@ -56,6 +56,7 @@ class ATSSHead(AnchorQualityHead):
         box_loss: on the boxes of positives, weighted by their centre-ness.
         centerness_loss: on the logits of positives.
         norm: kind of norm in the towers.
+        kernel_size: of the last convolutions.
         selection: which boxes become predictions.
     """
 
@@ -73,7 +74,8 @@ class ATSSHead(AnchorQualityHead):
         box_loss: Loss,
         centerness_loss: Loss,
         norm: NormKind | None = "gn",
-        selection: Selection = Selection(),
+        kernel_size: int = 3,
+        selection: Selection = DEFAULT_SELECTION,
     ) -> None:
         super().__init__(
             in_channels=in_channels,
@@ -84,6 +86,7 @@ class ATSSHead(AnchorQualityHead):
             coder=coder,
             quality="centerness",
             norm=norm,
+            kernel_size=kernel_size,
             selection=selection,
         )
         self.assigner = assigner

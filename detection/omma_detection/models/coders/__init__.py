@@ -1,6 +1,11 @@
 """Boxes as what a network regresses, and back."""
 
 from omma_detection.models.coders.delta import DeltaCoder
-from omma_detection.models.coders.distance import boxes_to_distances, center_quality, distances_to_boxes
+from omma_detection.models.coders.distance import (
+    boxes_to_distances,
+    center_quality,
+    distances_to_boxes,
+    expected_distances,
+)
 
-__all__ = ["DeltaCoder", "boxes_to_distances", "center_quality", "distances_to_boxes"]
+__all__ = ["DeltaCoder", "boxes_to_distances", "center_quality", "distances_to_boxes", "expected_distances"]

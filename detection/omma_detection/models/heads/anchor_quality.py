@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class AnchorQualityHead(DenseHead):
         coder: box coder.
         quality: what OpenMMLab's checkpoints call the quality, ``centerness`` or ``iou``.
         norm: kind of norm in the towers.
+        kernel_size: of the last convolutions.
         deform_first: the towers' first convolutions are deformable.
         selection: which boxes become predictions.
 
@@ -59,6 +60,7 @@ class AnchorQualityHead(DenseHead):
         coder: DeltaCoder,
         quality: str,
         norm: NormKind | None,
+        kernel_size: int = 3,
         deform_first: bool = False,
         selection: Selection,
     ) -> None:
@@ -69,13 +71,14 @@ class AnchorQualityHead(DenseHead):
         self.strides = anchors.strides
         self.num_classes = num_classes
         self.anchors, self.coder, self.selection = anchors, coder, selection
-        deform = {0: 1} if deform_first else None
+        deform: dict[int, Literal[1, 2]] | None = {0: 1} if deform_first else None
         self.cls_convs = conv_tower(in_channels, channels, num_convs, norm=norm, deform=deform)
         self.reg_convs = conv_tower(in_channels, channels, num_convs, norm=norm, deform=deform)
-        self.atss_cls = nn.Conv2d(channels, num_classes, 3, padding=1)
-        self.atss_reg = nn.Conv2d(channels, 4, 3, padding=1)
+        pad = kernel_size // 2
+        self.atss_cls = nn.Conv2d(channels, num_classes, kernel_size, padding=pad)
+        self.atss_reg = nn.Conv2d(channels, 4, kernel_size, padding=pad)
         self.quality_name = f"atss_{quality}"
-        self.add_module(self.quality_name, nn.Conv2d(channels, 1, 3, padding=1))
+        self.add_module(self.quality_name, nn.Conv2d(channels, 1, kernel_size, padding=pad))
         self.scales = nn.ModuleList(Scale() for _ in anchors.strides)
         init_conv(self, std=0.01)
         init_conv(self.atss_cls, std=0.01, bias=prior_bias(0.01))

@@ -47,15 +47,15 @@ def conv_tower(
     deform: Mapping[int, DeformVersion] | None = None,
     deform_groups: int = 1,
 ) -> nn.Sequential:
-    """``count`` 3x3 convolutions of ``channels`` maps, each with norm and ReLU.
+    """``count`` 3x3 convolutions of ``channels`` maps, each with norm and ReLU; 0 is the identity.
 
     ``deform`` says which of them, 0 the first, are deformable, and how.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or fewer, and the widths differ.
     """
-    if count < 1:
-        raise ValueError(f"need at least one convolution, got {count}")
+    if count < 0 or (count == 0 and in_channels != channels):
+        raise ValueError(f"{count} convolutions can't make {channels} channels of {in_channels}")
     widths = (in_channels, *(channels,) * count)
     kinds = deform or {}
     return nn.Sequential(

@@ -127,6 +127,9 @@ class Selection:
         return to_predictions(levels, batch, iou_threshold=self.nms_iou, max_per_image=self.max_per_image)
 
 
+DEFAULT_SELECTION = Selection()
+
+
 def to_predictions(
     levels: Sequence[Candidates], batch: Batch, *, iou_threshold: float, max_per_image: int
 ) -> list[Prediction]:
