@@ -31,8 +31,8 @@ def init_conv(
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         else:
             nn.init.xavier_uniform_(layer.weight)
-        if isinstance(offset := getattr(layer, "bias", None), nn.Parameter):
-            nn.init.constant_(offset, bias)
+        if isinstance(layer_bias := getattr(layer, "bias", None), nn.Parameter):
+            nn.init.constant_(layer_bias, bias)
     for layer in layers:
         if isinstance(layer, DeformConv2d):
             for value in layer.conv_offset.parameters():
