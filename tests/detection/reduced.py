@@ -20,6 +20,7 @@ from omma.config import Config, check, list_configs
 from omma.config.plan import Part, Plan
 from omma.experiment import Experiment
 from omma.model import Model
+from omma_detection.models.heads.detections import Selection
 
 CLASSES = 3
 OWN_BACKBONE = frozenset({"TridentResNet", "DetectoRSResNet"})
@@ -79,6 +80,9 @@ def reduced_model(name: str) -> Model:
         for attribute, limit in FEW.items():
             if isinstance(value := getattr(module, attribute, None), int | float):
                 setattr(module, attribute, min(value, limit))
+        if isinstance(selection := getattr(module, "selection", None), Selection):
+            limits = {key: min(value, FEW[key]) for key, value in vars(selection).items() if key in FEW}
+            module.selection = replace(selection, **limits)
         for sampler in _samplers(module):
             sampler.num = min(sampler.num, FEW_SAMPLES)
     return model
