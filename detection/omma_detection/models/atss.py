@@ -10,7 +10,7 @@ from omma.layers import NormKind
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
-from omma.parallel import mean
+from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch
 from omma_detection.models.assigners import ATSSAssigner
@@ -107,8 +107,8 @@ class ATSSHead(AnchorQualityHead):
         centres = (anchors[prior, :2] + anchors[prior, 2:]) / 2
         quality = center_quality(boxes_to_distances(centres, target))
         # Each image counts at least once, so that images without objects don't raise the average.
-        count = mean(positive.sum(dim=1).clamp(min=1).sum().float()).clamp(min=1)
-        total = mean(quality.sum()).clamp(min=1)
+        count = normalizer(positive.sum(dim=1).clamp(min=1).sum())
+        total = normalizer(quality.sum())
         logits = flatten_levels(outputs.logits, self.num_classes)
         centerness = flatten_levels(outputs.quality, 1)[..., 0]
         return {

@@ -13,7 +13,7 @@ from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
 from omma.ops import elementwise_iou
-from omma.parallel import mean
+from omma.parallel import mean, normalizer
 from omma.registry import register
 from omma.structures import Batch
 from omma_detection.models.assigners import Assignment, ATSSAssigner
@@ -157,4 +157,4 @@ class _Agreement:
 
 def _count(assigned: Assignment) -> Tensor:
     """Positives, where each image counts at least once."""
-    return mean(assigned.positive.sum(dim=1).clamp(min=1).sum().float()).clamp(min=1)
+    return normalizer(assigned.positive.sum(dim=1).clamp(min=1).sum())

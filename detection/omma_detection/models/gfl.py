@@ -13,7 +13,7 @@ from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
 from omma.ops import elementwise_iou
-from omma.parallel import mean
+from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
@@ -136,8 +136,8 @@ class GFLHead(DenseHead):
         quality[image, prior, labels[image, prior]] = iou
         used = assigned.positive | assigned.negative
         # Each image counts at least once, so that images without objects don't raise the average.
-        count = mean(assigned.positive.sum(dim=1).clamp(min=1).sum().float()).clamp(min=1)
-        total = mean(confidence.sum()).clamp(min=1)
+        count = normalizer(assigned.positive.sum(dim=1).clamp(min=1).sum())
+        total = normalizer(confidence.sum())
         distances = boxes_to_distances(centres, target).clamp(0, self.max_distance - _BELOW_TOP)
         return {
             "loss_cls": self.cls_loss(logits[used], quality[used], avg_factor=count),

@@ -11,7 +11,7 @@ from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
 from omma.ops import elementwise_iou, pairwise_iou
-from omma.parallel import mean
+from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma_detection.models.assigners import MaxIoUAssigner, PAASeparation
@@ -125,11 +125,13 @@ class PAAHead(AnchorQualityHead):
         labels = torch.full_like(matched.labels, self.num_classes)
         labels[image, prior] = label
         iou = elementwise_iou(boxes[image, prior].detach(), target)
-        count = mean(chosen.sum().float()).clamp(min=1)
-        total = mean(iou.sum()).clamp(min=1e-6)
+        count = normalizer(chosen.sum())
+        # Each image counts at least once, so that images without objects don't raise the average.
+        cls_count = normalizer(chosen.sum().clamp(min=len(batch)))
+        total = normalizer(iou.sum(), least=1e-6)
         quality = flatten_levels(outputs.quality, 1)[image, prior, 0]
         return {
-            "loss_cls": self.cls_loss(logits[used], labels[used], avg_factor=count.clamp(min=len(batch))),
+            "loss_cls": self.cls_loss(logits[used], labels[used], avg_factor=cls_count),
             "loss_bbox": self.box_loss(boxes[image, prior], target, weight=iou, avg_factor=total),
             "loss_iou": self.iou_loss(quality, iou, avg_factor=count),
         }

@@ -14,7 +14,7 @@ from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
 from omma.ops import deform_conv2d
-from omma.parallel import mean
+from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
@@ -187,7 +187,7 @@ class TOODHead(DenseHead):
         if not self.aligned:
             centres = (anchors[prior, :2] + anchors[prior, 2:]) / 2
             weight = center_quality(boxes_to_distances(centres, target))
-        box_total = mean(weight.sum()).clamp(min=1)
+        box_total = normalizer(weight.sum())
         return {
             "loss_cls": self._loss_of_classes(scores, objects, assigned.objects, quality),
             "loss_bbox": self.box_loss(
@@ -197,7 +197,7 @@ class TOODHead(DenseHead):
 
     def _loss_of_classes(self, scores: Tensor, objects: Objects, assigned: Tensor, quality: Tensor) -> Tensor:
         """Over all positions that have an object or are background; divided by the sum of qualities."""
-        total = mean(quality.sum()).clamp(min=1)
+        total = normalizer(quality.sum())
         used = assigned >= -1
         labels = torch.where(assigned >= 0, objects.of(assigned)[1], self.num_classes)[used]
         if not self.aligned:

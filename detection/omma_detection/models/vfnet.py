@@ -14,7 +14,7 @@ from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
 from omma.ops import elementwise_iou
-from omma.parallel import mean
+from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
@@ -166,9 +166,9 @@ class VFNetHead(DenseHead):
         logits = flatten_levels(outputs.logits, self.num_classes)
         quality = torch.zeros_like(logits, dtype=torch.float32)
         quality[image, prior, labels[image, prior]] = iou
-        count = mean(assigned.positive.sum().float()).clamp(min=1)
-        first_total = mean(first_iou.sum()).clamp(min=1)
-        total = mean(iou.sum()).clamp(min=1)
+        count = normalizer(assigned.positive.sum())
+        first_total = normalizer(first_iou.sum())
+        total = normalizer(iou.sum())
         return {
             "loss_cls": self.cls_loss(logits.flatten(0, 1), quality.flatten(0, 1), avg_factor=count),
             "loss_bbox": self.first_loss(first, target, weight=first_iou, avg_factor=first_total),
