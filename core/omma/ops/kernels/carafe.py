@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from omma.ops.kernels.device import device_of
+from omma.ops.kernels.launch import compute_type, on_device_of
 
 # Sizes of maps change from image to image; kernels must not be compiled for each.
 _VARYING = ["height", "width"]
@@ -168,7 +168,7 @@ def _launch(
     kernel_size: int,
     scale: int,
 ) -> None:
-    with device_of(x):
+    with on_device_of(x):
         kernel[grid](
             *tensors,
             *x.shape[2:],
@@ -176,7 +176,7 @@ def _launch(
             GROUPS=groups,
             K=kernel_size,
             SCALE=scale,
-            ACC=tl.float64 if x.dtype == torch.float64 else tl.float32,
+            ACC=compute_type(x),
             PIXELS=_PIXELS,
             CHANNELS=_CHANNELS,
             num_warps=4,

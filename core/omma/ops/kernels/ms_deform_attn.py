@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from omma.ops.kernels.device import device_of
+from omma.ops.kernels.launch import on_device_of
 
 _LEVELS = 8
 # Sizes of maps change from image to image; kernels must not be compiled for each.
@@ -186,7 +186,7 @@ def _launch(
     warps, moved = (1, places) if kernel is _backward else (4, value)
     block = max(1, warps * 32 * 16 // (width * moved.element_size()))
     padded = [*sizes, *[1] * (2 * _LEVELS - len(sizes))]
-    with device_of(value):
+    with on_device_of(value):
         kernel[(triton.cdiv(queries, block), heads, n)](
             *tensors,
             queries,
