@@ -32,7 +32,7 @@ class Spy(Hook):
         self.calls.append(("eval", run.step))
 
     def after_save(self, run, path) -> None:
-        self.calls.append(("save", run.step))
+        self.calls.append(("save", int(path.name.removeprefix("step_"))))
 
     def on_end(self, run, error) -> None:
         self.calls.append(("end", run.step))

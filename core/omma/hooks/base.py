@@ -37,7 +37,7 @@ class Hook:
         """After each evaluation; the model has its trained (not averaged) weights again."""
 
     def after_save(self, run: Runner, path: Path) -> None:
-        """After the checkpoint folder ``path`` was written."""
+        """After the checkpoint folder ``path`` was written, in the background: ``run`` may be further on."""
 
     def on_end(self, run: Runner, error: BaseException | None) -> None:
         """At the end, also where ``error`` ended it."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from omma.checkpoint.store import CheckpointStore, read_checkpoint
+from omma.checkpoint.writer import BackgroundWriter
 from omma.config import Config
 from omma.data.loader import LoaderSettings, make_train_loader
 from omma.errors import SetupError
@@ -120,6 +121,8 @@ class Runner:
         self.scaler = make_scaler(settings.precision, self.device)
         self.ema = EMA(self.model, settings.ema) if settings.ema else None
         self.store = CheckpointStore(out / "checkpoints", keep=settings.keep)
+        self._writer = BackgroundWriter()
+        self._saving = False
         self.step = 0
         self.watch = LossWatch()
         self.standing = Standing()
@@ -179,6 +182,7 @@ class Runner:
                 error = caught
                 raise
             finally:
+                self._writer.finish()
                 self._call(lambda hook: hook.on_end(self, error))
                 error = None  # else it holds this frame and so itself, and with them the loader's workers
         return TrainResult(self.stop.reason, self.step, self.standing.best, self.stop.signal)
@@ -199,6 +203,7 @@ class Runner:
             self._call(lambda hook: hook.after_step(self, losses, scalars))  # noqa: B023
             with self._clock.paused():
                 self._after_step()
+        self._end_save()
 
     def _loader(self, start: int) -> DataLoader[Batch]:
         seed = self.settings.seed
@@ -263,16 +268,32 @@ class Runner:
                 should_stop=lambda: world() == 1 and self.stop.received,
             )
 
-    def save(self, *, best: bool = False) -> Path:
+    def save(self, *, best: bool = False) -> Path | None:
         """Write a checkpoint; with ``best``, also as ``checkpoints/best``. Returns its folder.
 
         Raises:
             NonFiniteLossError: the weights are not worth keeping.
             SetupError: it can't be written.
         """
+        self._begin_save(best=best)
+        return self._end_save()
+
+    def _begin_save(self, *, best: bool = False) -> None:
+        """Copy the state and write the copy while training goes on."""
         self.watch.check()
+        self._end_save()  # before the copy, so that no two are in memory
         checkpoint = capture(self)
-        path = from_main(lambda: self.store.save(checkpoint, best=best))
+        if is_main():
+            self._writer.start(lambda: self.store.save(checkpoint, best=best))
+        self._saving = True
+
+    def _end_save(self) -> Path | None:
+        """Wait for a checkpoint that is being written; all processes come here together."""
+        if not self._saving:
+            return None
+        self._saving = False
+        path = from_main(self._writer.wait)
+        assert path is not None
         self._call(lambda hook: hook.after_save(self, path))
         return path
 
@@ -285,11 +306,14 @@ class Runner:
         stopping = self.stop.poll(self.step, due=eval_due or save_due)
         best = eval_due and not stopping and self._evaluate()
         if save_due or best or self.stop.poll(self.step, due=eval_due):
-            self.save(best=best)
+            self._begin_save(best=best)
+        elif self._saving and (world() == 1 or self._log_is_due()) and from_main(lambda: self._writer.done):
+            self._end_save()
 
     def _evaluate(self) -> bool:
         """Whether the run is better than ever; false too if the evaluation was interrupted."""
         self.watch.check()
+        self._end_save()  # a worker forked while a thread writes could inherit a lock of its
         try:
             result = self.evaluate()
         except Interrupted:

@@ -32,12 +32,12 @@ def capture(run: Runner) -> Checkpoint:
     """The whole state of ``run``. All processes call it; the result is complete on process 0.
 
     Names are those of the plain model and tensors are whole in every mode, so that a checkpoint does not
-    depend on how many processes wrote it.
+    depend on how many processes wrote it. They are copies: the run may go on while they are written.
     """
     ema = {name: _whole(t) for name, t in run.ema.shadow.items()} if run.ema else None
     weights, optimizer = whole_state(run.model, run.optimizer)
     state = {
-        "optimizer": optimizer,
+        "optimizer": _own(optimizer, run.device),
         "scaler": run.scaler.state_dict(),
         "rng": gather(rng_state(run.device)),
         "world": world(),
@@ -47,8 +47,8 @@ def capture(run: Runner) -> Checkpoint:
     return Checkpoint(
         step=run.step,
         samples=run.step * run.batch_size,
-        model=weights,
-        ema=ema,
+        model=_own(weights, run.device),
+        ema=_own(ema, run.device),
         state=state,
         config=run.config.to_yaml() if run.config else "",
         classes=tuple(run.train_loader.dataset.info.classes),
@@ -106,6 +106,15 @@ def _restore_average(shadow: dict[str, Tensor], saved: dict[str, Tensor]) -> Non
             tensor.copy_(distribute_tensor(whole, tensor.device_mesh, tensor.placements))
         else:
             tensor.copy_(saved[name])
+
+
+def _own(state: Any, device: torch.device) -> Any:
+    """``state`` with copies of its tensors; what came from a GPU is a copy, but for counts of steps."""
+    if isinstance(state, Tensor):
+        return state.clone() if device.type == "cpu" or state.dim() == 0 else state
+    if isinstance(state, dict):
+        return {key: _own(value, device) for key, value in state.items()}
+    return [_own(value, device) for value in state] if isinstance(state, list) else state
 
 
 def _whole(tensor: Tensor) -> Tensor:
