@@ -104,7 +104,9 @@ def load_pickled(file: Path) -> Any:
         for mark in ("Unsupported global: GLOBAL ", "unsupported GLOBAL "):
             if mark in str(error):
                 raise _refusal(file, str(error).partition(mark)[2].split()[0]) from None
-        raise WeightsError(f"{file}: damaged, or not a weights file of PyTorch: {reason:.200}") from None
+        raise WeightsError(
+            f"{file}: damaged, or not a weights file of PyTorch; fetch or copy it again: {reason:.120}"
+        ) from None
 
 
 def _refusal(file: Path, names: str) -> WeightsError:

@@ -75,7 +75,9 @@ def _read_safetensors(file: Path) -> Weights:
             metadata: dict[str, Any] = dict(source.metadata() or {})
             state = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{file}: damaged, or not a safetensors file: {error}") from None
+        raise WeightsError(
+            f"{file}: damaged, or not a safetensors file; fetch or copy it again: {error}"
+        ) from None
     if file.name == EMA and (file.parent / MODEL).is_file():
         model = _read_safetensors(file.parent / MODEL)
         return Weights(model.state | state, model.metadata)

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from omma.errors import OmmaError
@@ -63,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     module.arguments(sub)
     sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    shown = warnings.formatwarning
+    if not debug:
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         code = module.run(_parse(sub, rest))
         sys.stdout.flush()
@@ -78,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    finally:
+        warnings.formatwarning = shown
 
 
 def _parse(sub: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:

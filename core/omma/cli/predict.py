@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
             f"expected --batch-size from 1 on and --score in 0..1, got {args.batch_size} and {args.score}"
         )
     source = open_source(args.source, on_error=args.on_error)
-    _make_folder(args.out)
+    make_folder(args.out)
     predictor = Predictor(
         args.config,
         None if args.weights == "none" else args.weights,
@@ -137,7 +137,12 @@ def _root(source: str) -> Path | None:
     return Path(source) if Path(source).is_dir() else None
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder for results and see that it can be written to.
+
+    Raises:
+        SetupError: it can't.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"

@@ -37,7 +37,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the numbers and the class tables."""
+    from omma.cli.predict import make_folder
     from omma.config import Config, check
+    from omma.data.summary import skipped
     from omma.experiment import Experiment
     from omma.parallel import end_processes, is_main, pick_device, start_processes
     from omma.runner.evaluate import evaluate
@@ -52,6 +54,9 @@ def run(args: argparse.Namespace) -> int:
         raise SetupError(
             "there is nothing to evaluate: the config has no data.test or data.val, or no metrics"
         )
+    if args.out:
+        # Before the work, not after it.
+        make_folder(args.out)
     start_processes(device)
     try:
         loader: Loader = plan["data"][name].build()
@@ -64,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         )
         if is_main():
             _print(result.values, [table for report in result.reports for table in report.tables])
+            print("".join(f"warning: {line}\n" for line in skipped(loader.dataset)), end="")
         if is_main() and args.out:
             _write(args.out, result, config, model, loader.dataset, device)
     finally:

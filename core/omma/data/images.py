@@ -77,9 +77,10 @@ def _check_header(path: str | Path, file: BinaryIO) -> tuple[int, int]:
         raise DataError(f"{path}: expected at most {MAX_PIXELS} pixels, the header claims more") from None
     except (OSError, ValueError, SyntaxError, EOFError):
         size = file.seek(0, io.SEEK_END)
-        found = f"{size} bytes of another kind" if size else "an empty file"
+        found = f"{size} bytes of another kind, or cut off" if size else "an empty file"
         raise DataError(
-            f"{path}: expected an image (JPEG, PNG, WebP, BMP, TIFF ...), found {found}"
+            f"{path}: expected an image (JPEG, PNG, WebP, BMP, TIFF ...), found {found}; fetch it again or "
+            "leave it out"
         ) from None
     width, height = header.size
     if height * width > MAX_PIXELS:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -72,6 +73,18 @@ def reports(dataset: Dataset) -> list[Report]:
         return [report for part in dataset.datasets for report in reports(part)]
     report = getattr(dataset, "report", None)
     return [report] if isinstance(report, Report) else []
+
+
+def skipped(dataset: Dataset) -> list[str]:
+    """One line with the number and the first names of images that ``on_error: skip`` passed over so far."""
+    if isinstance(dataset, View):
+        return [line for part in dataset.datasets for line in skipped(part)]
+    method = getattr(dataset, "skipped", None)
+    paths = cast("Callable[[], list[str]]", method)() if callable(method) else []
+    names = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
+    return (
+        [f"{len(paths)} of {len(dataset)} images skipped, since they can't be used: {names}"] if paths else []
+    )
 
 
 def unreadable(dataset: Dataset, indices: Iterable[int]) -> list[str]:

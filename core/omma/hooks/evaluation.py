@@ -106,10 +106,10 @@ class EvaluationArtifacts(Hook):
             np.linspace(0, len(dataset) - 1, min(self.samples, len(dataset))).round().astype(int).tolist()
         )
         predicted = self._predict(model, dataset, {*worst, *spread}, device, precision)
-        for rank, position in enumerate(worst):
+        for rank, position in enumerate(p for p in worst if p in predicted):
             picture = beside_truth(dataset, position, predicted[position], task)
             write_rgb(folder / "worst" / f"{rank:02d}_{position:06d}.jpg", picture)
-        for rank, position in enumerate(spread):
+        for rank, position in enumerate(p for p in spread if p in predicted):
             image = read_rgb(dataset.target(position)["path"])
             picture = task.draw(image, predicted[position], dataset.info)
             write_rgb(folder / "samples" / f"{rank:02d}_{position:06d}.jpg", picture)
@@ -126,11 +126,12 @@ class EvaluationArtifacts(Hook):
         model.eval()
         try:
             with torch.inference_mode(), autocast(precision, device):
+                samples = {position: dataset[position] for position in positions}
                 return {
-                    position: above(
-                        model.predict(collate([dataset[position]]).to(device))[0], self.score_threshold
-                    )
-                    for position in positions
+                    position: above(model.predict(collate([sample]).to(device))[0], self.score_threshold)
+                    for position, sample in samples.items()
+                    # In place of an image that can't be read a data set may give another.
+                    if sample["meta"].path == dataset.target(position)["path"]
                 }
         finally:
             model.train(was_training)

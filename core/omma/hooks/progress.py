@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from omma.data.summary import reports, skipped
 from omma.hooks.base import Hook
 from omma.registry import register
 
@@ -93,6 +94,9 @@ class Progress(Hook):
             self._bar.stop()
         if self._console is None or error is not None:
             return
+        for loader in (run.train_loader, run.val_loader):
+            for line in skipped(loader.dataset) if loader is not None else ():
+                self._console.print(f"warning: {line}")
         if len(self._evals) > 1:
             names = list(self._evals[-1][1])[:8]
             rows = [
@@ -114,6 +118,7 @@ def opening(run: Runner) -> list[str]:
         f"{type(run.model).__name__}: {parameters / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained, "
         f"on {run.device}, {run.settings.precision}, parallel {run.mode}",
         f"{len(run.train_loader.dataset)} training images, batch {size}, {lr}",
+        *(f"warning: {note}" for report in reports(run.train_loader.dataset) for note in report.lines()),
         f"{run.total_steps} steps, {length.steps_per_epoch:g} an epoch, "
         + (f"going on from step {run.step}" if run.step else f"seed {run.settings.seed}"),
     ]

@@ -32,7 +32,7 @@ def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     if local >= count:
         raise SetupError(
             f"device 'cuda' is asked for by local process {local}, but PyTorch sees {count} here; "
-            "set train.device=auto or cpu, or start fewer processes"
+            "set train.device=auto or cpu (omma test and predict: --device), or start fewer processes"
         )
     return torch.device("cuda", local)
 

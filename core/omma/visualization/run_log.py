@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,8 @@ class RunLog:
                 [values[name] for values in table.values() if name in values],
             )
             for name in names
+            # What was never measured (no large objects, say) has no line.
+            if not all(math.isnan(values.get(name, math.nan)) for values in table.values())
         }
         return Curves(title, "step", y_label, lines)
 
