@@ -37,7 +37,7 @@ def line_chart(curves: Curves, *, width: int = 720, height: int = 360, log_y: bo
         log_y: logarithmic y axis, as long as all values are above zero.
     """
     legend = _legend_width(list(curves.lines)) if len(curves.lines) > 1 else 0
-    frame = _Frame(76, 40, width - 76 - 24 - legend, height - 40 - 52)
+    frame = _Frame(76, 40, width - 76 - 12 - legend, height - 40 - 52)
     points = [
         (x, y)
         for xs, ys in curves.lines.values()
