@@ -126,6 +126,11 @@ def test_a_base_that_can_be_no_file_is_refused(write, base: str):
         Config.load(write(child=f"base: {base}"))
 
 
+@pytest.mark.parametrize("base", ["retinanet_r50_fpn_1x_coco", "retinanet_r50_fpn_1x_coco.yaml"])
+def test_a_base_may_be_the_name_of_a_shipped_config(write, base: str):
+    assert Config.load(write(child=f"base: {base}")).get("model.type") == "RetinaNet"
+
+
 def test_a_long_chain_of_bases_ends(write):
     file = write(**{f"c{i}": f"base: c{i + 1}.yaml" for i in range(80)}, c80="a: 1")
     with pytest.raises(ConfigError, match="more than 64 files"):

@@ -177,8 +177,8 @@ class _Layers:
             self.unreadable.append(Problem(("base",), mark, f"no file can have the name {base!r:.60}"))
             return None
         known = list_configs()
-        if base in known:
-            return known[base]
+        if base.removesuffix(".yaml") in known:
+            return known[base.removesuffix(".yaml")]
         hint = f"looked for {os.path.normpath(target)}"
         siblings = [path.name for path in target.parent.glob("*.yaml")] if target.parent.is_dir() else []
         if near := difflib.get_close_matches(target.name, [*siblings, *known], 1):

@@ -37,7 +37,7 @@ def line_chart(curves: Curves, *, width: int = 720, height: int = 360, log_y: bo
         log_y: logarithmic y axis, as long as all values are above zero.
     """
     legend = _legend_width(list(curves.lines)) if len(curves.lines) > 1 else 0
-    frame = _Frame(76, 40, width - 76 - 12 - legend, height - 40 - 52)
+    frame = _Frame(64, 40, width - 64 - 24 - legend, height - 40 - 52)
     points = [
         (x, y)
         for xs, ys in curves.lines.values()
@@ -149,7 +149,7 @@ def _axes(scale: _Scale, x_label: str, y_label: str) -> list[str]:
     out.append(f'<path d="M{frame.x} {frame.y}V{bottom:.1f}H{right:.1f}" fill="none" stroke="{_GREY}"/>')
     out.append(_text(frame.x + frame.width / 2, bottom + 40, x_label, anchor="middle"))
     middle = frame.y + frame.height / 2
-    out.append(_text(14, middle, y_label, anchor="middle", extra=f'transform="rotate(-90 14 {middle:.1f})"'))
+    out.append(_text(9, middle, y_label, anchor="middle", extra=f'transform="rotate(-90 9 {middle:.1f})"'))
     return out
 
 
