@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torchvision.models.swin_transformer import shifted_window_attention
 
 from omma import ops
+from omma.ops.backend import TRITON_INSTALLED, TRITON_INTERPRETED, force_backend
 
 
 def zeros(*shape: int) -> torch.Tensor:
@@ -125,3 +126,28 @@ def test_few_places_and_many_are_convolved_alike(monkeypatch: pytest.MonkeyPatch
     dense = ops.masked_conv2d(x, mask, weight, padding=1)
     monkeypatch.setattr("omma.ops.masked_conv._FEW", 1.0)
     torch.testing.assert_close(ops.masked_conv2d(x, mask, weight, padding=1), dense)
+
+
+SEVERAL_PROGRAMS = {
+    # Of which the last ones are only partly filled.
+    "ms_deform_attn": lambda draw: (
+        (draw(1, 7, 1, 24), [(2, 3), (1, 1)], draw(1, 18, 1, 2, 1, 2), draw(1, 18, 1, 2, 1)),
+        {},
+    ),
+    "carafe": lambda draw: ((draw(1, 36, 5, 4), draw(1, 9, 10, 8)), {"kernel_size": 3, "scale": 2}),
+}
+
+
+@pytest.mark.skipif(not (TRITON_INSTALLED and TRITON_INTERPRETED), reason="needs Triton's interpreter")
+@pytest.mark.parametrize("op", SEVERAL_PROGRAMS)
+def test_several_programs_of_a_kernel_share_the_work(op: str):
+    generator = torch.Generator().manual_seed(0)
+    arguments, settings = SEVERAL_PROGRAMS[op](lambda *shape: torch.rand(shape, generator=generator))
+    leaves = [x.requires_grad_() for x in arguments if isinstance(x, torch.Tensor)]
+    found = []
+    for backend in ("triton", "reference"):
+        with force_backend(f"{op}={backend}"):
+            out = getattr(ops, op)(*arguments, **settings)
+        found.append((out, *torch.autograd.grad(out.square().sum(), leaves)))
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
