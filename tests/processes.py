@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.multiprocessing import get_context
 
-_PATIENCE = 60  # seconds until a function counts as hung
+_PATIENCE = 240  # seconds until a function counts as hung
 
 
 class Processes:

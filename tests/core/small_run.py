@@ -59,12 +59,12 @@ class Teller(Model):
 
     task = "test"
 
-    def __init__(self, *, plain: bool = False) -> None:
+    def __init__(self, *, plain: bool = False, drop: float = 0.3) -> None:
         super().__init__()
         self.backbone = nn.Sequential(
             nn.Conv2d(3, 4, 3), nn.Identity() if plain else nn.BatchNorm2d(4), nn.ReLU()
         )
-        self.drop = nn.Dropout(0.0 if plain else 0.3)
+        self.drop = nn.Dropout(0.0 if plain else drop)
         self.head = nn.Linear(4, 1)
         self.poison_at: int | None = None
         self.calls = 0
@@ -109,17 +109,17 @@ class Error(Metric):
 def make_run(out: Path, **settings: Any) -> Runner:
     """A run of 5 batches of 4 an epoch, with settings of ``Train`` and these words of its own:
 
-    ``workers``, ``batch``, ``metrics``, ``hooks``, ``val``, ``dataset``, ``recipe``, ``plain``.
+    ``workers``, ``batch``, ``metrics``, ``hooks``, ``val``, ``dataset``, ``recipe``, ``plain``, ``drop``.
     """
     torch.manual_seed(0)
     parts = {"workers": 0, "batch": 4, "metrics": (Error(),), "hooks": (), "val": True} | settings
-    names = ("workers", "batch", "metrics", "hooks", "val", "dataset", "recipe", "plain")
+    names = ("workers", "batch", "metrics", "hooks", "val", "dataset", "recipe", "plain", "drop")
     train = Loader(
         dataset=parts.get("dataset") or Patches(), batch_size=parts["batch"], workers=parts["workers"]
     )
     words = {"log_every": 3, "device": "cpu"} | {k: v for k, v in settings.items() if k not in names}
     return Runner(
-        model=Teller(plain=parts.get("plain", False)),
+        model=Teller(plain=parts.get("plain", False), drop=parts.get("drop", 0.3)),
         train=train,
         val=replace(train, dataset=Patches(7, noisy=False), workers=0) if parts["val"] else None,
         optimizer=parts.get("recipe") or SGD(lr=0.05, weight_decay=1e-4),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from omma.optim import Adam, AdamW, EMASettings
+from omma.optim import SGD, Adam, AdamW, EMASettings
 
+from .parallel_cases import judge, refusal, train
 from .resume_cases import resumed_differences
 
 MATRIX = {
@@ -47,3 +49,54 @@ MATRIX = {
 @pytest.mark.parametrize("name", MATRIX)
 def test_interrupted_and_resumed_equals_straight(name, two_processes, tmp_path):
     assert two_processes.run(resumed_differences, tmp_path, batch=2, **MATRIX[name]) == [[], []]
+
+
+def close(a, b):
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        torch.testing.assert_close(b[name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_two_processes_with_half_the_batch_train_the_same_model(mode, two_processes, tmp_path):
+    # The plain model: its dropout would fall differently in another process.
+    words = {"steps": 7, "plain": True, "eval_every": 7, "recipe": SGD(lr=0.05)}
+    weights, logged, judged = train(tmp_path / "one", batch=4, **words)
+    for found, seen, scores in two_processes.run(train, tmp_path / mode, batch=2, parallel=mode, **words):
+        close(weights, found)
+        for (step, ours), (same, theirs) in zip(logged, seen):
+            assert step == same
+            assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-6)
+        assert scores[0][1] == pytest.approx(judged[0][1], rel=1e-4)
+
+
+def test_synchronised_norms_see_the_batches_of_all_processes(two_processes, tmp_path):
+    words = {"steps": 5, "val": False, "recipe": SGD(lr=0.05), "drop": 0.0}
+    weights, _, _ = train(tmp_path / "one", batch=4, **words)
+    for found, _, _ in two_processes.run(train, tmp_path / "two", batch=2, sync_bn=True, **words):
+        close(weights, found)
+
+
+def test_metrics_over_two_processes_count_each_image_once(two_processes, tmp_path):
+    alone = judge(tmp_path / "one")
+    assert alone["images"] == 7
+    assert two_processes.run(judge, tmp_path / "two") == [alone, alone]
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_a_checkpoint_of_two_processes_goes_on_in_one_and_back(mode, two_processes, tmp_path):
+    words = {"steps": 12, "plain": True, "save_every": 4, "val": False, "keep": 9}
+    words["ema"] = EMASettings(decay=0.9)
+    straight, _, _ = train(tmp_path / "straight", batch=4, **words)
+    two_processes.run(train, tmp_path / "a", batch=2, parallel=mode, **words)
+    train(tmp_path / "b", tmp_path / "a" / "checkpoints" / "step_000004", batch=4, **words)
+    last = tmp_path / "b" / "checkpoints" / "step_000008"
+    for found, _, _ in two_processes.run(train, tmp_path / "c", last, batch=2, parallel=mode, **words):
+        close(straight, found)
+
+
+def test_processes_that_do_not_divide_the_samples_seen_are_told(two_processes, tmp_path):
+    train(tmp_path / "a", batch=2, steps=3, val=False)
+    path = tmp_path / "a" / "checkpoints" / "step_000003"
+    for said in two_processes.run(refusal, tmp_path / "b", path, batch=2, steps=9):
+        assert "6 samples, which is no whole number of steps of 4 samples" in said
