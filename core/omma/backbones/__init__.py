@@ -1,26 +1,44 @@
 """Networks that turn an image into feature maps."""
 
 from omma.backbones.base import Backbone
+from omma.backbones.convnext import ConvNeXt
+from omma.backbones.cspdarknet import CSPDarknet, CSPNeXt
+from omma.backbones.darknet import Darknet
+from omma.backbones.efficientnet import EfficientNet
 from omma.backbones.extras import ContextPlugin, Deform, Plugin
 from omma.backbones.hrnet import HRNet
+from omma.backbones.mobilenet_v2 import MobileNetV2
+from omma.backbones.pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 from omma.backbones.regnet import RegNetX
 from omma.backbones.res2net import Res2Net
 from omma.backbones.resnest import ResNeSt
 from omma.backbones.resnet import ResNet, ResNetStage
+from omma.backbones.ssd_vgg import SSDVGG
+from omma.backbones.swin import SwinTransformer
 from omma.backbones.timm import TimmBackbone
 from omma.backbones.trident import TridentResNet
 
 __all__ = [
+    "SSDVGG",
     "Backbone",
+    "CSPDarknet",
+    "CSPNeXt",
     "ContextPlugin",
+    "ConvNeXt",
+    "Darknet",
     "Deform",
+    "EfficientNet",
     "HRNet",
+    "MobileNetV2",
     "Plugin",
+    "PyramidVisionTransformer",
+    "PyramidVisionTransformerV2",
     "RegNetX",
     "Res2Net",
     "ResNeSt",
     "ResNet",
     "ResNetStage",
+    "SwinTransformer",
     "TimmBackbone",
     "TridentResNet",
 ]

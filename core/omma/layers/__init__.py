@@ -2,38 +2,53 @@
 
 from omma.layers.carafe import Carafe
 from omma.layers.context_block import ContextBlock
-from omma.layers.conv import ConvNormAct, DeformVersion
+from omma.layers.conv import Activation, ConvNormAct, DeformVersion
 from omma.layers.criss_cross import CrissCrossAttention
+from omma.layers.csp import YOLO_NORM, CspKind, CspLayer, PyramidPooling, yolo_conv
 from omma.layers.deform_attention import MultiScaleDeformableAttention
 from omma.layers.deform_conv import DeformConv2d, GuidedDeformConv2d, ModulatedDeformConv2d
+from omma.layers.ffn import FeedForward
 from omma.layers.init import init_conv, prior_bias
 from omma.layers.masked_conv import MaskedConv2d
+from omma.layers.non_local import NonLocal2d
 from omma.layers.norm import LayerNorm2d, NormForm, NormKind, make_norm, norm_name
 from omma.layers.scale import Scale
+from omma.layers.separable import SeparableConv
+from omma.layers.squeeze import SqueezeExcitation
 from omma.layers.switchable_conv import ConvAWS2d, SAConv2d
 from omma.layers.sync_bn import SyncBatchNorm, synchronize_batch_norms
 
 __all__ = [
+    "YOLO_NORM",
+    "Activation",
     "Carafe",
     "ContextBlock",
     "ConvAWS2d",
     "ConvNormAct",
     "CrissCrossAttention",
+    "CspKind",
+    "CspLayer",
     "DeformConv2d",
     "DeformVersion",
+    "FeedForward",
     "GuidedDeformConv2d",
     "LayerNorm2d",
     "MaskedConv2d",
     "ModulatedDeformConv2d",
     "MultiScaleDeformableAttention",
+    "NonLocal2d",
     "NormForm",
     "NormKind",
+    "PyramidPooling",
     "SAConv2d",
     "Scale",
+    "SeparableConv",
+    "SqueezeExcitation",
     "SyncBatchNorm",
     "init_conv",
     "make_norm",
     "norm_name",
     "prior_bias",
     "synchronize_batch_norms",
+    "yolo_conv",
 ]

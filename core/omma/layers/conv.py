@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
@@ -11,8 +13,14 @@ from omma.layers.norm import NormKind, make_norm, norm_name
 
 DeformVersion = Literal[1, 2]
 """Of deformable convolutions: 1, or 2 for the modulated kind."""
-Activation = Literal["relu", "silu", "leaky_relu"]
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "leaky_relu": nn.LeakyReLU}
+Activation = Literal["relu", "relu6", "silu", "leaky_relu"]
+"""``leaky_relu`` has a slope of 0.1 below zero, as in Darknet."""
+_ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "leaky_relu": partial(nn.LeakyReLU, 0.1),
+}
 
 
 class ConvNormAct(nn.Module):

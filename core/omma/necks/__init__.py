@@ -1,11 +1,32 @@
 """Networks between backbone and head."""
 
 from omma.necks.base import Neck
+from omma.necks.bfp import BFP
+from omma.necks.csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
+from omma.necks.dilated_encoder import DilatedEncoder
 from omma.necks.dyhead import DyHead
 from omma.necks.fpn import FPN
 from omma.necks.fpn_carafe import FPNCarafe
 from omma.necks.hrfpn import HRFPN
+from omma.necks.nasfpn import NASFPN
 from omma.necks.pafpn import PAFPN
 from omma.necks.sequence import NeckSequence
+from omma.necks.ssd import SSDNeck
+from omma.necks.yolov3 import YOLOV3Neck
 
-__all__ = ["FPN", "HRFPN", "PAFPN", "DyHead", "FPNCarafe", "Neck", "NeckSequence"]
+__all__ = [
+    "BFP",
+    "FPN",
+    "HRFPN",
+    "NASFPN",
+    "PAFPN",
+    "YOLOXPAFPN",
+    "CSPNeXtPAFPN",
+    "DilatedEncoder",
+    "DyHead",
+    "FPNCarafe",
+    "Neck",
+    "NeckSequence",
+    "SSDNeck",
+    "YOLOV3Neck",
+]

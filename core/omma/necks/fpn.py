@@ -27,6 +27,7 @@ class FPN(Neck):
             are the last one subsampled, as in the paper.
         relu_before_extra_convs: between consecutive extra convolutions (RetinaNet's text has it).
         norm: kind of norm after each convolution.
+        norm_on_lateral: whether lateral convolutions have it too.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class FPN(Neck):
         extra_convs: Literal["on_input", "on_lateral", "on_output"] | None = None,
         relu_before_extra_convs: bool = False,
         norm: NormKind | None = None,
+        norm_on_lateral: bool = True,
     ) -> None:
         super().__init__()
         used = in_channels[start_level:]
@@ -49,7 +51,10 @@ class FPN(Neck):
         self.start_level = start_level
         self.extra_convs = extra_convs
         self.relu_before_extra_convs = relu_before_extra_convs
-        self.lateral_convs = nn.ModuleList(ConvNormAct(c, out_channels, 1, norm=norm, act=None) for c in used)
+        lateral_norm = norm if norm_on_lateral else None
+        self.lateral_convs = nn.ModuleList(
+            ConvNormAct(c, out_channels, 1, norm=lateral_norm, act=None) for c in used
+        )
         self.fpn_convs = nn.ModuleList(
             ConvNormAct(out_channels, out_channels, 3, padding=1, norm=norm, act=None) for _ in used
         )

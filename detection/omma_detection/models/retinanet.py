@@ -60,6 +60,7 @@ class RetinaHead(DenseHead):
         cls_loss: over positives and negatives, labels with C as background.
         box_loss: on the deltas of positives.
         norm: kind of norm in the towers.
+        norm_per_level: norms of their own for each level, around the same convolutions.
         score_threshold: lowest score of a prediction.
         pre_nms: best (anchor, class) pairs of each level that go into NMS.
         nms_iou: threshold of NMS within a class.
@@ -79,6 +80,7 @@ class RetinaHead(DenseHead):
         cls_loss: Loss,
         box_loss: Loss,
         norm: NormKind | None = None,
+        norm_per_level: bool = False,
         score_threshold: float = 0.05,
         pre_nms: int = 1000,
         nms_iou: float = 0.5,
@@ -92,8 +94,13 @@ class RetinaHead(DenseHead):
         self.cls_loss, self.box_loss = cls_loss, box_loss
         self.score_threshold, self.pre_nms = score_threshold, pre_nms
         self.nms_iou, self.max_per_image = nms_iou, max_per_image
-        self.cls_convs = conv_tower(in_channels, channels, num_convs, norm=norm)
-        self.reg_convs = conv_tower(in_channels, channels, num_convs, norm=norm)
+        self.norm_per_level = norm_per_level
+        towers = len(anchors.strides) if norm_per_level else 1
+        cls_towers, reg_towers = (
+            shared_towers(in_channels, channels, num_convs, norm=norm, towers=towers) for _ in range(2)
+        )
+        self.cls_convs = cls_towers if norm_per_level else cls_towers[0]
+        self.reg_convs = reg_towers if norm_per_level else reg_towers[0]
         self.retina_cls = nn.Conv2d(channels, anchors.per_position * num_classes, 3, padding=1)
         self.retina_reg = nn.Conv2d(channels, anchors.per_position * 4, 3, padding=1)
         init_conv(self, std=0.01)
@@ -107,13 +114,19 @@ class RetinaHead(DenseHead):
     def forward(self, maps: Sequence[Tensor]) -> RetinaOutputs:
         """Levels (N, C_in, H_i, W_i) -> class logits and deltas per level."""
         logits, deltas = [], []
-        for m in maps:
+        for level, m in enumerate(maps):
             cls, reg = m, m
-            for cls_conv, reg_conv in zip(self.cls_convs, self.reg_convs):
+            for cls_conv, reg_conv in zip(*self._towers(level)):
                 cls, reg = cls_conv(cls), reg_conv(reg)
             logits.append(self.retina_cls(cls))
             deltas.append(self.retina_reg(reg))
         return logits, deltas
+
+    def _towers(self, level: int) -> list[list[nn.Module]]:
+        both = (self.cls_convs, self.reg_convs)
+        if self.norm_per_level:
+            return [list(list(towers.children())[level].children()) for towers in both]
+        return [list(tower.children()) for tower in both]
 
     def loss(self, outputs: RetinaOutputs, batch: Batch) -> dict[str, Tensor]:
         """``loss_cls`` and ``loss_bbox``, averaged over the positive anchors."""
@@ -151,3 +164,17 @@ class RetinaHead(DenseHead):
 
     def _grid(self, maps: Sequence[Tensor]) -> list[Tensor]:
         return self.anchors.grid([(m.shape[-2], m.shape[-1]) for m in maps], maps[0].device)
+
+
+def shared_towers(
+    in_channels: int, channels: int, count: int, *, norm: NormKind | None, towers: int
+) -> nn.ModuleList:
+    """Towers of convolutions that share their weights and have norms of their own.
+
+    The weights have one name in each tower, as in OpenMMLab's checkpoints.
+    """
+    made = [conv_tower(in_channels, channels, count, norm=norm) for _ in range(towers)]
+    for tower in made[1:]:
+        for first, other in zip(made[0].children(), tower.children()):
+            other.conv = first.conv
+    return nn.ModuleList(made)

@@ -1,6 +1,7 @@
 """Transforms of samples; torchvision's v2 transforms work beside them."""
 
 from omma.data.transforms.base import AnyTransform, Compose, Transform, keep_instances
+from omma.data.transforms.choice import RandomChoice
 from omma.data.transforms.crop import FilterBoxes, RandomCrop
 from omma.data.transforms.flip import RandomFlip
 from omma.data.transforms.masks import RasteriseMasks
@@ -14,6 +15,7 @@ __all__ = [
     "FilterBoxes",
     "Pad",
     "PhotometricDistortion",
+    "RandomChoice",
     "RandomCrop",
     "RandomFlip",
     "RandomResize",

@@ -1,0 +1,187 @@
+"""EfficientNet (Tan and Le, EfficientNet: Rethinking Model Scaling, 2019)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
+
+from omma.backbones.base import Backbone, check_stages, run
+from omma.layers import ConvNormAct, NormForm, NormKind, SqueezeExcitation
+from omma.registry import register
+
+_NORM = NormForm(eps=1e-3)
+"""As published."""
+
+Size = Literal["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8"]
+
+
+@register
+class EfficientNet(Backbone):
+    """Inverted residuals with squeeze and excitation; parts 1 to 5 are at strides 2, 4, 8, 16, 32.
+
+    Args:
+        size: of the published network.
+        norm: kind of the norm layers.
+        norm_eval: keep batch norm on its stored statistics during training too.
+        drop_path: share of blocks skipped in training at the end; it grows along the depth from 0.
+        out_indices: parts to return: 0 is the stem, 6 the 1x1 convolution at the end.
+        frozen_stages: -1 trains all; k freezes parts 0..k.
+        recompute: run each block again in the backward pass instead of keeping what it computed.
+        weights: initial weights, a file or ``publisher://name``; null: random.
+
+    Raises:
+        ValueError: an argument is out of its range.
+        WeightsError: ``weights`` isn't there or isn't of this network.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: Size = "b0",
+        norm: NormKind = _NORM,
+        norm_eval: bool = False,
+        drop_path: float = 0.0,
+        out_indices: tuple[int, ...] = (3, 4, 5),
+        frozen_stages: int = -1,
+        recompute: bool = False,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        if size not in _SIZES:
+            raise ValueError(f"size must be one of {', '.join(_SIZES)}, got {size}")
+        check_stages(out_indices, range(7), frozen_stages, 6)
+        wide, deep = _SIZES[size]
+        self.norm_eval = norm_eval
+        self.out_indices = out_indices
+        self.recompute = recompute
+        channels = _scaled(32, wide)
+        widths = [channels]
+        self.layers = nn.ModuleList([SameConv(3, channels, 3, stride=2, norm=norm, act="silu")])
+        total = sum(math.ceil(count * deep) for part in _PARTS for _, _, count, _ in part)
+        rates = iter(torch.linspace(0, drop_path, total).tolist())
+        for i, part in enumerate(_PARTS, start=1):
+            if i > max(out_indices):
+                break
+            blocks = []
+            for j, (kernel, width, count, expand) in enumerate(part):
+                width = _scaled(width, wide)
+                for k in range(math.ceil(count * deep)):
+                    stride = 2 if i > 1 and j == k == 0 else 1
+                    blocks.append(Block(channels, width, kernel, stride, expand, next(rates), norm))
+                    channels = width
+            widths.append(channels)
+            self.layers.append(nn.Sequential(*blocks))
+        if max(out_indices) == 6:
+            widths.append(_scaled(1280, wide))
+            self.layers.append(SameConv(channels, widths[-1], 1, stride=1, norm=norm, act="silu"))
+        self.out_channels = tuple(widths[i] for i in out_indices)
+        self.strides = tuple((2, 2, 4, 8, 16, 32, 32)[i] for i in out_indices)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.start(weights, frozen=[f"layers.{i}" for i in range(min(frozen_stages + 1, len(self.layers)))])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) -> one map per entry of ``out_indices``."""
+        maps = []
+        for i, layer in enumerate(self.layers):
+            blocks = layer.children() if isinstance(layer, nn.Sequential) else [layer]
+            x = run(blocks, x, recompute=self.recompute)
+            if i in self.out_indices:
+                maps.append(x)
+        return tuple(maps)
+
+
+class SameConv(ConvNormAct):
+    """A convolution that pads to ``stride`` times the output, more at the end than at the front."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int,
+        groups: int = 1,
+        norm: NormKind,
+        act: Literal["silu"] | None,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride=stride, groups=groups, norm=norm, act=act
+        )
+        self.kernel_size, self.stride = kernel_size, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride))."""
+        pads = []
+        for side in (x.shape[-1], x.shape[-2]):
+            missing = max((-(-side // self.stride) - 1) * self.stride + self.kernel_size - side, 0)
+            pads += [missing // 2, missing - missing // 2]
+        return super().forward(F.pad(x, pads) if any(pads) else x)
+
+
+class Block(nn.Module):
+    """Widen, depthwise convolution, weigh the channels, narrow; added to the input if the shapes agree."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int,
+        expand: int,
+        drop_path: float,
+        norm: NormKind,
+    ) -> None:
+        super().__init__()
+        inner = in_channels * expand
+        self.residual = stride == 1 and in_channels == out_channels
+        self.expand_conv = (
+            SameConv(in_channels, inner, 1, stride=1, norm=norm, act="silu") if expand > 1 else nn.Identity()
+        )
+        self.depthwise_conv = SameConv(
+            inner, inner, kernel, stride=stride, groups=inner, norm=norm, act="silu"
+        )
+        self.se = SqueezeExcitation(inner, inner // (expand * 4), act="silu")
+        self.linear_conv = SameConv(inner, out_channels, 1, stride=1, norm=norm, act=None)
+        self.drop_path = StochasticDepth(drop_path, "row")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H / stride, W / stride)."""
+        out = self.linear_conv(self.se(self.depthwise_conv(self.expand_conv(x))))
+        return x + self.drop_path(out) if self.residual else out
+
+
+def _scaled(channels: int, factor: float) -> int:
+    """The multiple of 8 next to ``factor`` times ``channels``, but not below nine tenths of it."""
+    wanted = channels * factor
+    rounded = max(8, int(wanted + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * wanted else rounded
+
+
+_PARTS = (
+    ((3, 16, 1, 1),),
+    ((3, 24, 2, 6),),
+    ((5, 40, 2, 6),),
+    ((3, 80, 3, 6), (5, 112, 3, 6)),
+    ((5, 192, 4, 6), (3, 320, 1, 6)),
+)
+"""Kernel, channels, blocks and widening of the groups of blocks at each stride."""
+
+_SIZES = {
+    "b0": (1.0, 1.0),
+    "b1": (1.0, 1.1),
+    "b2": (1.1, 1.2),
+    "b3": (1.2, 1.4),
+    "b4": (1.4, 1.8),
+    "b5": (1.6, 2.2),
+    "b6": (1.8, 2.6),
+    "b7": (2.0, 3.1),
+    "b8": (2.2, 3.6),
+}
+"""Factors of the channels and of the blocks."""
