@@ -85,6 +85,11 @@ def run(blocks: Iterable[nn.Module], x: Tensor, *, recompute: bool) -> Tensor:
     return x
 
 
+def drop_rates(last: float, count: int) -> list[float]:
+    """For each of ``count`` blocks, how often it is skipped: from 0 to ``last`` along the depth."""
+    return [last * i / max(count - 1, 1) for i in range(count)]
+
+
 def check_stages(out_indices: tuple[int, ...], known: range, frozen_stages: int, most: int) -> None:
     """Whether a backbone has the stages that are asked for.
 

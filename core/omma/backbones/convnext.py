@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from omma.backbones.base import Backbone, check_stages, run
+from omma.backbones.base import Backbone, check_stages, drop_rates, run
 from omma.layers import LayerNorm2d
 from omma.registry import register
 
@@ -57,7 +57,7 @@ class ConvNeXt(Backbone):
         self.out_channels = tuple(widths[i] for i in out_indices)
         self.strides = tuple(4 * 2**i for i in out_indices)
         self.recompute = recompute
-        rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+        rates = iter(drop_rates(drop_path, sum(depths)))
         self.downsample_layers, self.stages = nn.ModuleList(), nn.ModuleList()
         for i in range(max(out_indices) + 1):
             if i == 0:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from omma.backbones.base import Backbone, check_stages, run
+from omma.backbones.base import Backbone, check_stages, drop_rates, run
 from omma.layers import ConvNormAct, NormForm, NormKind, SqueezeExcitation
 from omma.registry import register
 
@@ -63,7 +62,7 @@ class EfficientNet(Backbone):
         widths = [channels]
         self.layers = nn.ModuleList([SameConv(3, channels, 3, stride=2, norm=norm, act="silu")])
         total = sum(math.ceil(count * deep) for part in _PARTS for _, _, count, _ in part)
-        rates = iter(torch.linspace(0, drop_path, total).tolist())
+        rates = iter(drop_rates(drop_path, total))
         for i, part in enumerate(_PARTS, start=1):
             if i > max(out_indices):
                 break

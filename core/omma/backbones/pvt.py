@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from omma.backbones.base import Backbone, check_stages, run
+from omma.backbones.base import Backbone, check_stages, drop_rates, run
 from omma.registry import register
 
 
@@ -52,7 +52,7 @@ class PyramidTransformer(Backbone):
         self.strides = tuple(4 * 2**i for i in out_indices)
         self.recompute = recompute
         self.layers = nn.ModuleList()
-        rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+        rates = iter(drop_rates(drop_path, sum(depths)))
         before = 3
         for i in range(max(out_indices) + 1):
             width, stride = channels * heads[i], 4 if i == 0 else 2

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from omma.backbones.base import Backbone, check_stages, run
+from omma.backbones.base import Backbone, check_stages, drop_rates, run
 from omma.layers import FeedForward
 from omma.ops import window_mask, window_partition, window_reverse
 from omma.registry import register
@@ -65,7 +65,7 @@ class SwinTransformer(Backbone):
         self.recompute = recompute
         self.patch_embed = PatchEmbed(channels)
         last = max(out_indices)
-        rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+        rates = iter(drop_rates(drop_path, sum(depths)))
         self.stages = nn.ModuleList(
             SwinStage(
                 widths[i],
