@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
 FEWEST_REGIONS = 20
 """A first axis of this length or more is one of regions; a shorter one is of images or layers."""
 
