@@ -94,7 +94,10 @@ def test_sampled_regions_are_objects_first_then_background():
     head = roi_head()
     objects = torch.tensor(TWO_OBJECTS)
     proposals = torch.tensor([[11.0, 12, 70, 60], [0, 70, 20, 90], [41, 30, 90, 95]])
-    regions = head._sample(proposals, objects, torch.tensor([2, 0]))
+    data = batch(sample(TWO_OBJECTS, SIZE))
+    data.samples[0]["labels"] = torch.tensor([2, 0])
+    (regions,) = head.sample(pyramid_maps((4, 8, 16, 32)), [proposals], data)
+    assert regions.given.tolist() == [True, True, False, False]
     assert regions.labels.tolist() == [2, 0, 2, 0, CLASSES]
     assert regions.objects.tolist() == [0, 1, 0, 1]
     torch.testing.assert_close(regions.target_boxes[:4], objects[[0, 1, 0, 1]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,12 +15,10 @@ from omma.model import Model, Preprocessor
 from omma.necks import Neck
 from omma.registry import register
 from omma.structures import Batch, Prediction
-from omma_detection.models.heads.bbox_head import BBoxHead
 from omma_detection.models.heads.dense import check_levels, check_parts
-from omma_detection.models.heads.mask_head import MaskHead
-from omma_detection.models.heads.roi_extractor import RoIExtractor
-from omma_detection.models.heads.roi_head import RoIHead
-from omma_detection.models.heads.rpn_head import RPNHead, RPNOutputs
+from omma_detection.models.heads.detections import image_sizes
+from omma_detection.models.heads.region import RegionHead
+from omma_detection.models.heads.rpn_head import ProposalHead
 from omma_detection.models.torchvision_weights import from_torchvision
 
 
@@ -43,8 +41,8 @@ class FasterRCNN(Model):
         *,
         backbone: Backbone,
         neck: Neck | None = None,
-        rpn_head: RPNHead,
-        roi_head: RoIHead,
+        rpn_head: ProposalHead,
+        roi_head: RegionHead,
         preprocessor: Preprocessor,
     ) -> None:
         super().__init__()
@@ -72,10 +70,11 @@ class FasterRCNN(Model):
         maps = self.backbone(self.preprocessor(images))
         return maps if self.neck is None else self.neck(maps)
 
-    def forward(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Any:
         """The region head's raw outputs on the proposals for uint8 RGB images."""
-        maps = self.features(images)
-        return self.roi_head(maps, self._propose(self.rpn_head(maps), Batch(list(images))))
+        maps, batch = self.features(images), Batch(list(images))
+        proposals = self._propose(self.rpn_head(maps), batch)
+        return self.roi_head(maps, proposals, image_sizes(batch, maps[0].device))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of both stages."""
@@ -93,7 +92,7 @@ class FasterRCNN(Model):
         maps = self.features(batch.images)
         return self.roi_head.predict(maps, self._propose(self.rpn_head(maps), batch), batch)
 
-    def _propose(self, outputs: RPNOutputs, batch: Batch) -> list[Tensor]:
+    def _propose(self, outputs: Any, batch: Batch) -> list[Tensor]:
         proposals = self.rpn_head.propose(outputs, batch, training=False)
         return [p.boxes for p in proposals]
 
@@ -114,7 +113,7 @@ class FastRCNN(Model):
     task: ClassVar[str] = "detection"
 
     def __init__(
-        self, *, backbone: Backbone, neck: Neck, roi_head: RoIHead, preprocessor: Preprocessor
+        self, *, backbone: Backbone, neck: Neck, roi_head: RegionHead, preprocessor: Preprocessor
     ) -> None:
         super().__init__()
         check_regions(*check_parts(backbone, neck), roi_head)
@@ -123,11 +122,11 @@ class FastRCNN(Model):
         self.neck = neck
         self.roi_head = roi_head
 
-    def forward(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Any:
         """The region head's raw outputs with each whole image as its one proposal."""
         maps = self.neck(self.backbone(self.preprocessor(images)))
         whole = [torch.tensor([[0.0, 0.0, i.shape[-1], i.shape[-2]]], device=maps[0].device) for i in images]
-        return self.roi_head(maps, whole)
+        return self.roi_head(maps, whole, image_sizes(Batch(list(images)), maps[0].device))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of the region head."""
@@ -150,24 +149,17 @@ def _proposals(batch: Batch) -> list[Tensor]:
     return [sample["proposals"].as_subclass(Tensor).float() for sample in batch.samples]
 
 
-def check_regions(channels: Sequence[int], strides: Sequence[int], roi_head: RoIHead) -> None:
+def check_regions(channels: Sequence[int], strides: Sequence[int], roi_head: RegionHead) -> None:
     """Whether the region head takes what the pyramid gives.
 
     Raises:
         ValueError: other channels, or other strides than the extractors pool from.
     """
-    heads: list[tuple[str, BBoxHead | MaskHead | None, RoIExtractor | None]] = [
-        ("bbox", roi_head.bbox_head, roi_head.bbox_roi_extractor),
-        ("mask", roi_head.mask_head, roi_head.mask_roi_extractor),
-    ]
-    for name, head, extractor in heads:
-        if head is None or extractor is None:
-            continue
-        shared = roi_head.shared_head
+    for name, head_channels, extractor in roi_head.pooled():
         check_levels(
             channels,
             strides[: len(extractor.strides)],
             name=f"roi_head.{name}_head (pooled by {name}_roi_extractor)",
-            head_channels=shared.in_channels if shared else head.in_channels,
+            head_channels=head_channels,
             head_strides=extractor.strides,
         )

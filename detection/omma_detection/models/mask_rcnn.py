@@ -8,7 +8,7 @@ from omma.necks import Neck
 from omma.registry import register
 from omma_detection.models.faster_rcnn import FasterRCNN
 from omma_detection.models.heads.roi_head import RoIHead
-from omma_detection.models.heads.rpn_head import RPNHead
+from omma_detection.models.heads.rpn_head import ProposalHead
 
 
 @register
@@ -28,7 +28,7 @@ class MaskRCNN(FasterRCNN):
         *,
         backbone: Backbone,
         neck: Neck | None = None,
-        rpn_head: RPNHead,
+        rpn_head: ProposalHead,
         roi_head: RoIHead,
         preprocessor: Preprocessor,
     ) -> None:

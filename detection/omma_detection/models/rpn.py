@@ -6,7 +6,7 @@ from omma.backbones import Backbone
 from omma.model import Preprocessor
 from omma.necks import Neck
 from omma.registry import register
-from omma_detection.models.heads.rpn_head import RPNHead
+from omma_detection.models.heads.rpn_head import ProposalHead
 from omma_detection.models.single_stage import SingleStageDetector
 
 
@@ -22,6 +22,6 @@ class RPN(SingleStageDetector):
     """
 
     def __init__(
-        self, *, backbone: Backbone, neck: Neck, rpn_head: RPNHead, preprocessor: Preprocessor
+        self, *, backbone: Backbone, neck: Neck, rpn_head: ProposalHead, preprocessor: Preprocessor
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, bbox_head=rpn_head, preprocessor=preprocessor)

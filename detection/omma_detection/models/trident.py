@@ -10,7 +10,7 @@ from omma.registry import register
 from omma.structures import Batch
 from omma_detection.models.faster_rcnn import FasterRCNN
 from omma_detection.models.heads.roi_head import RoIHead
-from omma_detection.models.heads.rpn_head import RPNHead
+from omma_detection.models.heads.rpn_head import ProposalHead
 
 
 @register
@@ -25,7 +25,12 @@ class TridentFasterRCNN(FasterRCNN):
     """
 
     def __init__(
-        self, *, backbone: TridentResNet, rpn_head: RPNHead, roi_head: RoIHead, preprocessor: Preprocessor
+        self,
+        *,
+        backbone: TridentResNet,
+        rpn_head: ProposalHead,
+        roi_head: RoIHead,
+        preprocessor: Preprocessor,
     ) -> None:
         if backbone.test_branch is None:
             raise ValueError("the detector needs backbone.test_branch, the branch that detects, got null")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ class Assignment:
 
     objects: Tensor
     """(P,) or (N, P) int64: index of the object; -1 background; -2 neither, left out of the loss."""
+    overlaps: Tensor = field(default_factory=lambda: torch.zeros(0))
+    """(P,) highest IoU with any object, for samplers that look at it."""
 
     @property
     def positive(self) -> Tensor:
@@ -66,7 +68,7 @@ class MaxIoUAssigner:
         if valid is None:
             valid = torch.ones(len(priors), dtype=torch.bool, device=priors.device)
         if not len(objects):
-            return Assignment(torch.where(valid, -1, -2))
+            return Assignment(torch.where(valid, -1, -2), priors.new_zeros(len(priors)))
         iou = pairwise_iou(objects, priors) * valid  # (G, P)
         best, index = iou.max(dim=0)
         assigned = torch.full_like(index, -2)
@@ -80,4 +82,4 @@ class MaxIoUAssigner:
             rank = torch.arange(len(objects), device=iou.device)[:, None]
             last = torch.where(wants, rank, -1).amax(dim=0)
             assigned = torch.where(last >= 0, last, assigned)
-        return Assignment(torch.where(valid, assigned, -2))
+        return Assignment(torch.where(valid, assigned, -2), best)

@@ -4,27 +4,103 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from omma.layers import NormKind, init_conv
 from omma.losses import Loss
 from omma.parallel import normalizer
 from omma.registry import register
-from omma.structures import Batch
 from omma.structures.class_rows import ClassRows
-from omma_detection.models.coders.delta import DeltaCoder, clip_boxes
+from omma_detection.models.coders.delta import DeltaCoder
 from omma_detection.models.heads.dense import conv_tower
-from omma_detection.models.heads.detections import (
-    Candidates,
-    box_scales,
-    image_sizes,
-    suppress,
-)
+from omma_detection.models.heads.detections import SoftNMS
+from omma_detection.models.heads.region_box_head import BoxOutputs, RegionBoxHead, clip_to_images
+
+
+class DeltaBoxHead(RegionBoxHead):
+    """What box heads that regress deltas have in common: their losses and boxes.
+
+    Args:
+        in_channels: channels of a region's features.
+        roi_size: their height and width.
+        num_classes: C, without background.
+        coder: box coder.
+        cls_loss: softmax loss over C + 1 classes.
+        box_loss: on the deltas of the object's class, or on its box.
+        decoded_loss: whether ``box_loss`` compares boxes.
+        class_agnostic: one box for all classes.
+        score_threshold: lowest score of a prediction.
+        nms_iou: threshold of NMS within a class.
+        soft_nms: lower the scores of overlapping boxes instead of dropping the boxes.
+        max_per_image: predictions per image.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        roi_size: int,
+        num_classes: int,
+        coder: DeltaCoder,
+        cls_loss: Loss,
+        box_loss: Loss,
+        decoded_loss: bool,
+        class_agnostic: bool,
+        score_threshold: float,
+        nms_iou: float,
+        soft_nms: SoftNMS | None,
+        max_per_image: int,
+    ) -> None:
+        super().__init__(
+            in_channels=in_channels,
+            roi_size=roi_size,
+            num_classes=num_classes,
+            score_threshold=score_threshold,
+            nms_iou=nms_iou,
+            soft_nms=soft_nms,
+            max_per_image=max_per_image,
+        )
+        self.coder, self.cls_loss, self.box_loss = coder, cls_loss, box_loss
+        self.decoded_loss, self.class_agnostic = decoded_loss, class_agnostic
+
+    def add_predictors(self, cls_channels: int, reg_channels: int) -> None:
+        """The last layers: ``fc_cls`` and ``fc_reg``."""
+        self.fc_cls = nn.Linear(cls_channels, self.num_classes + 1)
+        self.fc_reg = nn.Linear(reg_channels, 4 if self.class_agnostic else 4 * self.num_classes)
+        init_conv(self.fc_cls, std=0.01)
+        init_conv(self.fc_reg, std=0.001)
+
+    def class_rows(self) -> dict[str, ClassRows]:
+        """Parameters whose rows belong to classes."""
+        rows = {f"fc_cls.{name}": ClassRows(background=True) for name in ("weight", "bias")}
+        if not self.class_agnostic:
+            rows |= {f"fc_reg.{name}": ClassRows(per_class=4) for name in ("weight", "bias")}
+        return rows
+
+    def loss(self, outputs: BoxOutputs, rois: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """``loss_cls`` and ``loss_bbox``, both averaged over all regions."""
+        logits, deltas = outputs
+        count = normalizer(len(labels))
+        positive = (labels < self.num_classes).nonzero()[:, 0]
+        chosen = deltas.unflatten(1, (-1, 4))[positive, 0 if self.class_agnostic else labels[positive]]
+        references, target = rois[positive, 1:], boxes[positive]
+        if self.decoded_loss:
+            chosen = self.coder.decode(references, chosen)
+        else:
+            target = self.coder.encode(references, target)
+        return {
+            "loss_cls": self.cls_loss(logits, labels, avg_factor=count),
+            "loss_bbox": self.box_loss(chosen, target, avg_factor=count),
+        }
+
+    def boxes(self, outputs: BoxOutputs, rois: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(R, C or 1, 4)."""
+        decoded = self.coder.decode(rois[:, None, 1:], outputs[1].unflatten(1, (-1, 4)))
+        return clip_to_images(decoded, rois, sizes), None
 
 
 @register
-class BBoxHead(nn.Module):
+class BBoxHead(DeltaBoxHead):
     """Shared fully connected layers, then class scores (background last) and box deltas per class.
 
     Args:
@@ -38,10 +114,12 @@ class BBoxHead(nn.Module):
         num_classes: C, without background.
         coder: box coder.
         cls_loss: softmax loss over C + 1 classes.
-        box_loss: on the deltas of the object's class.
+        box_loss: on the deltas of the object's class, or on its box.
+        decoded_loss: whether ``box_loss`` compares boxes.
         class_agnostic: one box for all classes.
         score_threshold: lowest score of a prediction.
         nms_iou: threshold of NMS within a class.
+        soft_nms: lower the scores of overlapping boxes instead of dropping the boxes.
         max_per_image: predictions per image.
     """
 
@@ -59,20 +137,29 @@ class BBoxHead(nn.Module):
         coder: DeltaCoder,
         cls_loss: Loss,
         box_loss: Loss,
+        decoded_loss: bool = False,
         class_agnostic: bool = False,
         score_threshold: float = 0.05,
         nms_iou: float = 0.5,
+        soft_nms: SoftNMS | None = None,
         max_per_image: int = 100,
     ) -> None:
-        super().__init__()
-        if num_classes < 1 or not (fc_channels or pool):
-            raise ValueError(f"need at least one class and one layer, got {num_classes} and {fc_channels}")
-        self.in_channels = in_channels
-        self.roi_size = roi_size
-        self.num_classes = num_classes
-        self.coder, self.cls_loss, self.box_loss = coder, cls_loss, box_loss
-        self.class_agnostic = class_agnostic
-        self.score_threshold, self.nms_iou, self.max_per_image = score_threshold, nms_iou, max_per_image
+        super().__init__(
+            in_channels=in_channels,
+            roi_size=roi_size,
+            num_classes=num_classes,
+            coder=coder,
+            cls_loss=cls_loss,
+            box_loss=box_loss,
+            decoded_loss=decoded_loss,
+            class_agnostic=class_agnostic,
+            score_threshold=score_threshold,
+            nms_iou=nms_iou,
+            soft_nms=soft_nms,
+            max_per_image=max_per_image,
+        )
+        if not (fc_channels or pool):
+            raise ValueError("need at least one layer or pool, got neither")
         self.pool = pool
         if num_convs:
             self.shared_convs = conv_tower(in_channels, conv_channels, num_convs, norm=norm)
@@ -81,60 +168,20 @@ class BBoxHead(nn.Module):
         seen = conv_channels if num_convs else in_channels
         widths = (seen if pool else seen * roi_size**2, *fc_channels)
         self.shared_fcs = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        self.fc_cls = nn.Linear(widths[-1], num_classes + 1)
-        self.fc_reg = nn.Linear(widths[-1], 4 if class_agnostic else 4 * num_classes)
+        self.add_predictors(widths[-1], widths[-1])
         init_conv(self.shared_convs, kind="kaiming")
         init_conv(self.shared_fcs, kind="xavier")
-        init_conv(self.fc_cls, std=0.01)
-        init_conv(self.fc_reg, std=0.001)
 
-    def class_rows(self) -> dict[str, ClassRows]:
-        """Parameters whose rows belong to classes."""
-        rows = {f"fc_cls.{name}": ClassRows(background=True) for name in ("weight", "bias")}
-        if not self.class_agnostic:
-            rows |= {f"fc_reg.{name}": ClassRows(per_class=4) for name in ("weight", "bias")}
-        return rows
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor) -> BoxOutputs:
         """Features (R, C_in, S, S) -> class logits (R, C + 1) and deltas (R, 4 C) or (R, 4)."""
+        x = self.shared(features)
+        return self.fc_cls(x), self.fc_reg(x)
+
+    def shared(self, features: Tensor) -> Tensor:
+        """Features (R, C_in, S, S) -> (R, D), what classes and deltas are read from."""
         for conv in self.shared_convs:
             features = conv(features)
         x = features.mean(dim=(2, 3)) if self.pool else features.flatten(1)
         for layer in self.shared_fcs:
             x = layer(x).relu()
-        return self.fc_cls(x), self.fc_reg(x)
-
-    def loss(
-        self, outputs: tuple[Tensor, Tensor], rois: Tensor, boxes: Tensor, labels: Tensor
-    ) -> dict[str, Tensor]:
-        """Losses over R sampled regions.
-
-        Args:
-            outputs: of ``forward``.
-            rois: (R, 5).
-            boxes: (R, 4) box of each region's object; anything for background.
-            labels: (R,) class of each region's object; C for background.
-        """
-        logits, deltas = outputs
-        count = normalizer(len(labels))
-        positive = (labels < self.num_classes).nonzero()[:, 0]
-        deltas = deltas.unflatten(1, (-1, 4))
-        chosen = deltas[positive, 0 if self.class_agnostic else labels[positive]]
-        target = self.coder.encode(rois[positive, 1:], boxes[positive])
-        return {
-            "loss_cls": self.cls_loss(logits, labels, avg_factor=count),
-            "loss_bbox": self.box_loss(chosen, target, avg_factor=count),
-        }
-
-    def predict(self, outputs: tuple[Tensor, Tensor], rois: Tensor, batch: Batch) -> list[Candidates]:
-        """The detections of each image in original pixels."""
-        logits, deltas = outputs
-        scores = logits.float().softmax(dim=1)[:, :-1]
-        image = rois[:, 0].long()
-        boxes = self.coder.decode(rois[:, None, 1:], deltas.unflatten(1, (-1, 4)))  # (R, C or 1, 4)
-        boxes = clip_boxes(boxes, image_sizes(batch, rois.device)[image])
-        boxes = boxes / box_scales(batch, rois.device)[image][:, None]
-        region, label = (scores > self.score_threshold).nonzero(as_tuple=True)
-        chosen = boxes[region, torch.zeros_like(label) if self.class_agnostic else label]
-        found = Candidates(chosen, scores[region, label], label, image[region])
-        return suppress(found, len(batch), iou_threshold=self.nms_iou, max_per_image=self.max_per_image)
+        return x

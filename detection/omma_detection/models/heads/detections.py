@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from omma.ops import batched_nms
+from omma.ops import batched_nms, elementwise_iou
+from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma_detection.models.coders.delta import clip_boxes
 
@@ -41,14 +43,57 @@ class Candidates:
         return cls(*(torch.cat(field) for field in fields))
 
 
+@register
+@dataclass(frozen=True, kw_only=True)
+class SoftNMS:
+    """Lowers the scores of boxes that overlap a better one (Bodla et al., Soft-NMS, 2017)."""
+
+    method: Literal["linear", "gaussian"] = "linear"
+    """Factor 1 - IoU from the threshold on, or exp(-IoU^2 / sigma) everywhere."""
+    sigma: float = 0.5
+    """Of the Gaussian."""
+    min_score: float = 1e-3
+    """Boxes whose score falls below are dropped."""
+
+    def __call__(self, boxes: Candidates, *, iou_threshold: float, max_keep: int) -> Candidates:
+        """The ``max_keep`` best boxes of one image with their lowered scores, by falling score."""
+        scores = boxes.scores.clone()
+        kept, values = [], []
+        # Each box is chosen under the scores that those before it have left: there is no parallel form.
+        for _ in range(min(max_keep, len(scores))):
+            best = scores.argmax()
+            if scores[best] < self.min_score:
+                break
+            kept.append(best)
+            values.append(scores[best])
+            iou = elementwise_iou(boxes.boxes, boxes.boxes[best]) * (boxes.labels == boxes.labels[best])
+            if self.method == "linear":
+                factor = torch.where(iou >= iou_threshold, 1 - iou, 1.0)
+            else:
+                factor = (-(iou**2) / self.sigma).exp()
+            scores = scores * factor
+            scores[best] = -1
+        if not kept:
+            return boxes[boxes.labels[:0]]
+        return replace(boxes[torch.stack(kept)], scores=torch.stack(values))
+
+
 def suppress(
-    candidates: Candidates, num_images: int, *, iou_threshold: float, max_per_image: int
+    candidates: Candidates,
+    num_images: int,
+    *,
+    iou_threshold: float,
+    max_per_image: int,
+    soft: SoftNMS | None = None,
 ) -> list[Candidates]:
     """The best boxes of each image after NMS within each (image, label), by falling score."""
     out = []
     # NMS looks at all pairs: one call for N images would take N times as long and as much memory.
     for image in range(num_images):
         own = candidates[(candidates.images == image).nonzero()[:, 0]]
+        if soft is not None:
+            out.append(soft(own, iou_threshold=iou_threshold, max_keep=max_per_image))
+            continue
         keep = batched_nms(
             own.boxes, own.scores, own.labels, iou_threshold=iou_threshold, max_keep=max_per_image
         )

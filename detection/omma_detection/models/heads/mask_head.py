@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,8 +13,10 @@ from omma.losses import Loss
 from omma.ops import roi_align
 from omma.parallel import normalizer
 from omma.registry import register
+from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.heads.dense import conv_tower
+from omma_detection.models.heads.roi_extractor import boxes_to_rois
 
 _LEAST_SIDE = 1e-4
 """Pixels; a box that was clipped to a line covers no pixel centre."""
@@ -80,6 +84,27 @@ def crop_masks(masks: Tensor, boxes: Tensor, index: Tensor, size: int) -> Tensor
     rois = torch.cat([index[:, None].to(boxes.dtype), boxes], dim=1)
     cut = roi_align(masks[:, None].to(boxes.dtype), rois, size=size, scale=1.0)[:, 0]
     return (cut >= 0.5).to(boxes.dtype)
+
+
+def scaled_rois(predictions: Sequence[Prediction], batch: Batch) -> Tensor:
+    """The boxes of predictions in the pixels of the transformed images, (R, 5) rows of (image, xyxy)."""
+    scales = [p["boxes"].new_tensor(meta.scale * 2) for p, meta in zip(predictions, batch.metas)]
+    return boxes_to_rois([p["boxes"] * scale for p, scale in zip(predictions, scales)])
+
+
+def paste_predictions(
+    probabilities: Tensor, predictions: Sequence[Prediction], batch: Batch, threshold: float
+) -> None:
+    """Give predictions the masks that their regions have, (R, C, M, M) in 0..1, of their classes.
+
+    With C of 1 that is the mask of any class.
+    """
+    labels = torch.cat([p["labels"] for p in predictions])
+    row = torch.arange(len(labels), device=labels.device)
+    chosen = probabilities[row, labels if probabilities.shape[1] > 1 else 0]
+    split = chosen.split([len(p["labels"]) for p in predictions])
+    for prediction, masks, meta in zip(predictions, split, batch.metas):
+        prediction["masks"] = paste_masks(masks, prediction["boxes"], (meta.height, meta.width), threshold)
 
 
 def paste_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float) -> Tensor:

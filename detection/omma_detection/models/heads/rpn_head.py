@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +26,33 @@ from omma_detection.models.heads.detections import (
 )
 from omma_detection.models.heads.targets import flatten_levels, match
 from omma_detection.models.priors import AnchorGenerator
-from omma_detection.models.samplers import RandomBoxSampler
+from omma_detection.models.samplers import BoxSampler
 
 RPNOutputs = tuple[list[Tensor], list[Tensor]]
 """Per level: objectness logits (N, A, H, W) and box deltas (N, 4 A, H, W)."""
 
 
+class ProposalHead(DenseHead):
+    """A dense head whose boxes, of no class, are the proposals of a second stage."""
+
+    @abstractmethod
+    def propose(self, outputs: Any, batch: Batch, *, training: bool) -> list[Candidates]:
+        """Scored boxes of each image, in transformed pixels, by falling score.
+
+        ``training`` says whether the limits of training hold or those of tests.
+        """
+
+    def predict(self, outputs: Any, batch: Batch) -> list[Prediction]:
+        """Proposals in original pixels, all with label 0."""
+        found = self.propose(outputs, batch, training=False)
+        return [
+            Prediction(boxes=f.boxes / scale, scores=f.scores, labels=torch.zeros_like(f.labels))
+            for f, scale in zip(found, box_scales(batch, found[0].boxes.device))
+        ]
+
+
 @register
-class RPNHead(DenseHead):
+class RPNHead(ProposalHead):
     """A 3x3 convolution, then objectness and box deltas for A anchors at every position.
 
     Args:
@@ -48,6 +69,8 @@ class RPNHead(DenseHead):
         max_proposals: proposals per image.
         max_proposals_train: likewise in training; null: as many.
         nms_iou: threshold of NMS within a level.
+        allowed_border: anchors that reach further out of the image, pixels, don't enter the loss; negative:
+            all do.
     """
 
     def __init__(
@@ -58,7 +81,7 @@ class RPNHead(DenseHead):
         anchors: AnchorGenerator,
         coder: DeltaCoder,
         assigner: MaxIoUAssigner,
-        sampler: RandomBoxSampler,
+        sampler: BoxSampler,
         cls_loss: Loss,
         box_loss: Loss,
         pre_nms_train: int = 2000,
@@ -66,6 +89,7 @@ class RPNHead(DenseHead):
         max_proposals: int = 1000,
         max_proposals_train: int | None = None,
         nms_iou: float = 0.7,
+        allowed_border: int = -1,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -76,6 +100,7 @@ class RPNHead(DenseHead):
         self.pre_nms_train, self.pre_nms_test = pre_nms_train, pre_nms_test
         self.max_proposals, self.nms_iou = max_proposals, nms_iou
         self.max_proposals_train = max_proposals_train or max_proposals
+        self.allowed_border = allowed_border
         self.rpn_conv = nn.Conv2d(in_channels, channels, 3, padding=1)
         self.rpn_cls = nn.Conv2d(channels, anchors.per_position, 1)
         self.rpn_reg = nn.Conv2d(channels, anchors.per_position * 4, 1)
@@ -109,15 +134,6 @@ class RPNHead(DenseHead):
             "loss_rpn_bbox": self.box_loss(deltas[image, prior], target, avg_factor=count),
         }
 
-    def predict(self, outputs: RPNOutputs, batch: Batch) -> list[Prediction]:
-        """Proposals in original pixels, all with label 0."""
-        found = self.propose(outputs, batch, training=False)
-        scales = box_scales(batch, outputs[0][0].device)
-        return [
-            Prediction(boxes=f.boxes / scale, scores=f.scores, labels=torch.zeros_like(f.labels))
-            for f, scale in zip(found, scales)
-        ]
-
     @torch.no_grad()
     def propose(self, outputs: RPNOutputs, batch: Batch, *, training: bool) -> list[Candidates]:
         """Scored boxes of each image, in transformed pixels, by falling score.
@@ -141,9 +157,17 @@ class RPNHead(DenseHead):
         return suppress(pool, len(batch), iou_threshold=self.nms_iou, max_per_image=limit)
 
     def _covered(self, maps: Sequence[Tensor], batch: Batch) -> Tensor:
-        return self.anchors.covered(
-            [(m.shape[-2], m.shape[-1]) for m in maps], image_sizes(batch, maps[0].device)
-        )
+        sizes = image_sizes(batch, maps[0].device)
+        covered = self.anchors.covered([(m.shape[-2], m.shape[-1]) for m in maps], sizes)
+        if self.allowed_border < 0:
+            return covered
+        return covered & inside_images(torch.cat(self._grid(maps)), sizes, self.allowed_border)
 
     def _grid(self, maps: Sequence[Tensor]) -> list[Tensor]:
         return self.anchors.grid([(m.shape[-2], m.shape[-1]) for m in maps], maps[0].device)
+
+
+def inside_images(boxes: Tensor, sizes: Tensor, border: int) -> Tensor:
+    """Which boxes (P, 4) stay within images of ``sizes`` (N, 2) and ``border`` pixels around: (N, P) bool."""
+    limit = sizes[:, None, [1, 0]] + border  # (N, 1, 2)
+    return (boxes[:, :2] >= -border).all(dim=-1) & (boxes[:, 2:] < limit).all(dim=-1)
