@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from omma.checkpoint.readers import read_weights
+from omma.checkpoint.store import CheckpointStore
 from omma.optim import SGD, Adam, AdamW, EMASettings
 
 from .parallel_cases import judge, refusal, train
@@ -33,6 +35,12 @@ MATRIX = {
         "precision": "bf16",
         "accumulate": 2,
         "workers": 2,
+        "recipe": AdamW(lr=0.01),
+        "ema": EMASettings(decay=0.9, warmup=3),
+    },
+    "fsdp in shards, average": {
+        "parallel": "fsdp",
+        "checkpoint": "sharded",
         "recipe": AdamW(lr=0.01),
         "ema": EMASettings(decay=0.9, warmup=3),
     },
@@ -83,12 +91,12 @@ def test_metrics_over_two_processes_count_each_image_once(two_processes, tmp_pat
     assert two_processes.run(judge, tmp_path / "two") == [alone, alone]
 
 
-@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
-def test_a_checkpoint_of_two_processes_goes_on_in_one_and_back(mode, two_processes, tmp_path):
+@pytest.mark.parametrize(("mode", "form"), [("ddp", "whole"), ("fsdp", "whole"), ("fsdp", "sharded")])
+def test_a_checkpoint_of_two_processes_goes_on_in_one_and_back(mode, form, two_processes, tmp_path):
     words = {"steps": 12, "plain": True, "save_every": 4, "val": False, "keep": 9}
     words["ema"] = EMASettings(decay=0.9)
     straight, _, _ = train(tmp_path / "straight", batch=4, **words)
-    two_processes.run(train, tmp_path / "a", batch=2, parallel=mode, **words)
+    two_processes.run(train, tmp_path / "a", batch=2, parallel=mode, checkpoint=form, **words)
     train(tmp_path / "b", tmp_path / "a" / "checkpoints" / "step_000004", batch=4, **words)
     last = tmp_path / "b" / "checkpoints" / "step_000008"
     for found, _, _ in two_processes.run(train, tmp_path / "c", last, batch=2, parallel=mode, **words):
@@ -100,3 +108,23 @@ def test_processes_that_do_not_divide_the_samples_seen_are_told(two_processes, t
     path = tmp_path / "a" / "checkpoints" / "step_000003"
     for said in two_processes.run(refusal, tmp_path / "b", path, batch=2, steps=9):
         assert "6 samples, which is no whole number of steps of 4 samples" in said
+
+
+def test_weights_are_read_from_shards_and_a_damaged_shard_is_found(two_processes, tmp_path):
+    weights, _, _ = two_processes.run(
+        train, tmp_path, batch=2, steps=4, save_every=2, parallel="fsdp", checkpoint="sharded", val=False
+    )[0]
+    read = read_weights(tmp_path)
+    assert all(torch.equal(read.state[name], value) for name, value in weights.items())
+    assert read.metadata["classes"] == ("patch",)
+    store = CheckpointStore(tmp_path / "checkpoints", keep=3)
+    newest = tmp_path / "checkpoints" / "step_000004"
+    assert store.latest() == newest
+    shard = next(newest.glob("shard-00002-*"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    assert store.latest() == tmp_path / "checkpoints" / "step_000002"
+
+
+def test_shards_want_a_sharded_model(two_processes, tmp_path):
+    said = two_processes.run(refusal, tmp_path, tmp_path, steps=2, parallel="ddp", checkpoint="sharded")
+    assert all("use fsdp or whole" in each for each in said)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from omma.checkpoint.pickled import load_pickled
-from omma.checkpoint.store import EMA, MODEL, CheckpointStore
+from omma.checkpoint.store import EMA, META, MODEL, CheckpointStore, read_checkpoint
 from omma.errors import WeightsError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "ema_state_dict", "params", "teacher")
@@ -39,6 +39,8 @@ def read_weights(path: str | Path) -> Weights:
         WeightsError: missing, damaged, holding no weights, or holding code.
     """
     file = find_weights(Path(path))
+    if file.name == META:
+        return _read_sharded(file.parent)
     if file.suffix == ".safetensors":
         return _read_safetensors(file)
     return _read_pickled(file)
@@ -64,6 +66,8 @@ def find_weights(path: Path) -> Path:
         for name in (EMA, MODEL):
             if (folder / name).is_file():
                 return folder / name
+        if any(folder.glob("shard-*.safetensors")) and (folder / META).is_file():
+            return folder / META
     raise WeightsError(f"{path}: neither a checkpoint ({MODEL}) nor a run (checkpoints/best)")
 
 
@@ -84,6 +88,12 @@ def _read_safetensors(file: Path) -> Weights:
     if "classes" in metadata:
         metadata["classes"] = _class_names(file, metadata["classes"])
     return Weights(state, metadata)
+
+
+def _read_sharded(folder: Path) -> Weights:
+    checkpoint = read_checkpoint(folder)
+    metadata = {"classes": checkpoint.classes, "config": checkpoint.config}
+    return Weights(checkpoint.model | (checkpoint.ema or {}), metadata)
 
 
 def _class_names(file: Path, text: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 ``checkpoints/step_000123/`` holds ``model.safetensors`` (metadata: config, classes, step),
 ``ema.safetensors`` where weights are averaged, ``state.pt`` (optimiser, scaler, generators: tensors and plain
-containers) and ``meta.json`` (step, samples, metrics, versions, SHA-256 of the other files). A folder gets
+containers; a sharded one has ``shard-*.safetensors`` in place of the first two and the optimiser's tensors) and ``meta.json`` (step, samples, metrics, versions, SHA-256 of the other files). A folder gets
 its name only after all of it is on the disk.
 """
 
@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from omma import __version__
+from omma.checkpoint.sharded import agreed, join_optimizer, read_shards, split_optimizer, write_shards
 from omma.errors import SetupError, WeightsError
 
 log = logging.getLogger(__name__)
@@ -84,9 +86,56 @@ class CheckpointStore:
                 f"can't write the checkpoint {final}: {error.strerror or error}; the earlier ones are whole. "
                 "Make room or choose another --out, then go on with --resume"
             ) from error
+        self._drop_oldest()
+        return final
+
+    def save_sharded(self, checkpoint: Checkpoint, group: dist.ProcessGroup, *, best: bool = False) -> Path:
+        """Like ``save``, but each process of ``group`` writes its part of the tensors; all of them call it.
+
+        Raises:
+            SetupError: one of them can't write; earlier checkpoints are as they were.
+        """
+        main = dist.get_rank(group) == 0
+        final = self.folder / f"step_{checkpoint.step:06d}"
+        temporary = self.folder / f"{_TEMPORARY}{final.name}"
+        optimizer, plain = split_optimizer(checkpoint.state["optimizer"])
+        tensors = {f"model/{name}": tensor for name, tensor in checkpoint.model.items()} | optimizer
+        tensors |= {f"ema/{name}": tensor for name, tensor in (checkpoint.ema or {}).items()}
+
+        def prepare() -> None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._clear_leftovers()
+            temporary.mkdir()
+
+        def write() -> dict[str, str]:
+            return {file.name: _digest(file) for file in write_shards(temporary, tensors, group)}
+
+        def finish() -> None:
+            state = checkpoint.state | {"optimizer": plain}
+            torch.save(state, temporary / STATE)
+            digests = {STATE: _digest(temporary / STATE)}
+            for part in parts:
+                digests |= part
+            texts = {"config": checkpoint.config, "classes": json.dumps(list(checkpoint.classes))}
+            _write_meta(temporary, checkpoint, digests, shards=texts)
+            self._put(temporary, final)
+            if best:
+                self._link_best(final)
+            self._drop_oldest()
+
+        try:
+            agreed(group, prepare if main else lambda: None)
+            parts = agreed(group, write)
+            agreed(group, finish if main else lambda: None)
+        except SetupError:
+            if main:
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        return final
+
+    def _drop_oldest(self) -> None:
         for _, old in self.all()[: -self.keep]:
             shutil.rmtree(old, ignore_errors=True)
-        return final
 
     def all(self) -> list[tuple[int, Path]]:
         """(step, folder) of the complete checkpoints, oldest first; their checksums are not looked at."""
@@ -160,18 +209,27 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if (damage := find_damage(path)) is not None:
         raise WeightsError(f"{path} is damaged: {damage}; resume from another of {path.parent}")
     meta = json.loads((path / META).read_text(encoding="utf-8"))
-    with safe_open(path / MODEL, framework="pt") as file:
-        texts = file.metadata() or {}
+    shards = meta.get("shards")
+    if shards is None:
+        with safe_open(path / MODEL, framework="pt") as file:
+            texts = file.metadata() or {}
+    else:
+        texts = shards
     ema = path / EMA
     try:
         state = torch.load(path / STATE, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises many kinds; none of them is more than "can't be read"
         raise WeightsError(f"{path / STATE}: not a state that can be loaded safely: {error}") from error
+    if shards is not None:
+        state["optimizer"] = join_optimizer(path, state["optimizer"])
+        weights, average = read_shards(path, "model/"), read_shards(path, "ema/") or None
+    else:
+        weights, average = load_file(path / MODEL), load_file(ema) if ema.exists() else None
     return Checkpoint(
         step=meta["step"],
         samples=meta["samples"],
-        model=load_file(path / MODEL),
-        ema=load_file(ema) if ema.exists() else None,
+        model=weights,
+        ema=average,
         state=state,
         config=texts.get("config", ""),
         classes=tuple(json.loads(texts.get("classes", "[]"))),
@@ -203,6 +261,16 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
         except Exception as error:  # torch and safetensors wrap what the disk said in their own errors
             raise OSError(None, str(error)) from error
         digests[name] = _digest(folder / name)
+    _write_meta(folder, checkpoint, digests)
+
+
+def _write_meta(
+    folder: Path,
+    checkpoint: Checkpoint,
+    digests: Mapping[str, str],
+    *,
+    shards: Mapping[str, str] | None = None,
+) -> None:
     meta = {
         "format": 1,
         "step": checkpoint.step,
@@ -211,6 +279,8 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
         "versions": {"omma": __version__, "torch": torch.__version__},
         "files": digests,
     }
+    if shards is not None:
+        meta["shards"] = shards
     (folder / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
     for file in folder.iterdir():
         _sync(file)

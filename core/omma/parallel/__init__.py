@@ -14,8 +14,8 @@ from omma.parallel.processes import (
     start_processes,
     world,
 )
-from omma.parallel.whole import load_whole_state, whole_state
-from omma.parallel.wrap import LossModule, gradient_exchange, gradient_norm, pick_mode, wrap
+from omma.parallel.whole import load_whole_state, sharded_state, whole_state
+from omma.parallel.wrap import LossModule, gradient_exchange, gradient_norm, pick_mode, wrap, writers_group
 
 __all__ = [
     "LossModule",
@@ -32,9 +32,11 @@ __all__ = [
     "pick_device",
     "pick_mode",
     "rank",
+    "sharded_state",
     "share_buffers",
     "start_processes",
     "whole_state",
     "world",
     "wrap",
+    "writers_group",
 ]

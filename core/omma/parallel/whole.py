@@ -1,4 +1,4 @@
-"""Weights and optimiser state under the plain model's names, whole whatever the mode."""
+"""Weights and optimiser state under the plain model's names, whole whatever the mode, or in shards."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def whole_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dic
     options = plain.StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights = plain.get_model_state_dict(model, options=options)
     return cast(dict[str, Tensor], weights), plain.get_optimizer_state_dict(model, optimizer, options=options)
+
+
+def sharded_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], Any]:
+    """State dictionaries of both, each process with its own parts of the tensors, which are the live ones."""
+    from torch.distributed.checkpoint import state_dict as plain
+
+    weights = plain.get_model_state_dict(model)
+    return cast(dict[str, Tensor], weights), plain.get_optimizer_state_dict(model, optimizer)
 
 
 def load_whole_state(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
@@ -86,6 +87,21 @@ def _replicated(losses: LossModule, static_graph: bool) -> DistributedDataParall
         find_unused_parameters=not static_graph,
         static_graph=static_graph,
     )
+
+
+def writers_group(mode: Mode) -> dist.ProcessGroup:
+    """A group of all processes for the threads that write shards, whose messages must not meet training's.
+
+    Raises:
+        SetupError: nothing is sharded in this mode.
+    """
+    if mode != "fsdp":
+        raise SetupError(
+            f"train.checkpoint is sharded, but the model is not (parallel: {mode}); use fsdp or whole"
+        )
+    group = dist.new_group(backend="gloo")
+    assert isinstance(group, dist.ProcessGroup)
+    return group
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ from omma.parallel import (
     start_processes,
     world,
     wrap,
+    writers_group,
 )
 from omma.runner.clock import Clock, memory_mb
 from omma.runner.evaluate import EvalResult, Interrupted, evaluate
@@ -122,6 +123,7 @@ class Runner:
         self.ema = EMA(self.model, settings.ema) if settings.ema else None
         self.store = CheckpointStore(out / "checkpoints", keep=settings.keep)
         self._writer = BackgroundWriter()
+        self._shard_writers = writers_group(self.mode) if settings.checkpoint == "sharded" else None
         self._saving = False
         self.step = 0
         self.watch = LossWatch()
@@ -283,7 +285,10 @@ class Runner:
         self.watch.check()
         self._end_save()  # before the copy, so that no two are in memory
         checkpoint = capture(self)
-        if is_main():
+        group = self._shard_writers
+        if group is not None:
+            self._writer.start(lambda: self.store.save_sharded(checkpoint, group, best=best))
+        elif is_main():
             self._writer.start(lambda: self.store.save(checkpoint, best=best))
         self._saving = True
 
@@ -294,6 +299,7 @@ class Runner:
         self._saving = False
         path = from_main(self._writer.wait)
         assert path is not None
+        self._writer.finish()  # of the other processes
         self._call(lambda hook: hook.after_save(self, path))
         return path
 

@@ -44,6 +44,8 @@ class Train:
     """Likewise; null: with each evaluation."""
     keep: int = 3
     """Newest checkpoints to keep, beside the best."""
+    checkpoint: Literal["whole", "sharded"] = "whole"
+    """``sharded``: under fsdp each process writes its part, for models that don't fit one's memory."""
     best: str | None = None
     """Metric that names the best checkpoint, higher is better; null: the first one."""
     early_stop: EarlyStop | None = None

@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from omma.checkpoint.store import Checkpoint
 from omma.errors import SetupError, WeightsError
-from omma.parallel import gather, load_whole_state, rank, whole_state, world
+from omma.parallel import gather, load_whole_state, rank, sharded_state, whole_state, world
 from omma.runner.rng import rng_state, seed_all, set_rng_state
 
 if TYPE_CHECKING:
@@ -32,10 +32,15 @@ def capture(run: Runner) -> Checkpoint:
     """The whole state of ``run``. All processes call it; the result is complete on process 0.
 
     Names are those of the plain model and tensors are whole in every mode, so that a checkpoint does not
-    depend on how many processes wrote it. They are copies: the run may go on while they are written.
+    depend on how many processes wrote it; ``train.checkpoint: sharded`` leaves each process its parts of the
+    tensors. They are copies: the run may go on while they are written.
     """
-    ema = {name: _whole(t) for name, t in run.ema.shadow.items()} if run.ema else None
-    weights, optimizer = whole_state(run.model, run.optimizer)
+    if run.settings.checkpoint == "sharded":
+        ema = run.ema.shadow if run.ema else None
+        weights, optimizer = sharded_state(run.model, run.optimizer)
+    else:
+        ema = {name: _whole(t) for name, t in run.ema.shadow.items()} if run.ema else None
+        weights, optimizer = whole_state(run.model, run.optimizer)
     state = {
         "optimizer": _own(optimizer, run.device),
         "scaler": run.scaler.state_dict(),
@@ -109,9 +114,10 @@ def _restore_average(shadow: dict[str, Tensor], saved: dict[str, Tensor]) -> Non
 
 
 def _own(state: Any, device: torch.device) -> Any:
-    """``state`` with copies of its tensors; what came from a GPU is a copy, but for counts of steps."""
+    """``state`` with copies of its tensors; whole ones of a GPU are copies already, but counts of steps."""
     if isinstance(state, Tensor):
-        return state.clone() if device.type == "cpu" or state.dim() == 0 else state
+        live = device.type == "cpu" or state.dim() == 0 or isinstance(state, DTensor)
+        return state.detach().clone() if live else state
     if isinstance(state, dict):
         return {key: _own(value, device) for key, value in state.items()}
     return [_own(value, device) for value in state] if isinstance(state, list) else state
