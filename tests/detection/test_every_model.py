@@ -104,7 +104,8 @@ def has_threshold(model: Model) -> bool:
     """
     if type(model.backbone).__name__ in OWN_BACKBONE:
         return False
-    return any(hasattr(module, "score_threshold") for module in model.modules())
+    names = ("score_threshold", "selection")
+    return any(hasattr(module, name) for module in model.modules() for name in names)
 
 
 def same(before: list[Tensor], after: list[Tensor]) -> bool:

@@ -4,6 +4,7 @@ from omma.losses.base import Loss
 from omma.losses.cross_entropy import BinaryCrossEntropyLoss, CrossEntropyLoss
 from omma.losses.distribution import DistributionFocalLoss
 from omma.losses.focal import FocalLoss
+from omma.losses.harmonized import GHMClassificationLoss, GHMRegressionLoss
 from omma.losses.iou import GIoULoss, IoULoss
 from omma.losses.quality import QualityFocalLoss, VarifocalLoss
 from omma.losses.regression import L1Loss, SmoothL1Loss
@@ -13,6 +14,8 @@ __all__ = [
     "CrossEntropyLoss",
     "DistributionFocalLoss",
     "FocalLoss",
+    "GHMClassificationLoss",
+    "GHMRegressionLoss",
     "GIoULoss",
     "IoULoss",
     "L1Loss",

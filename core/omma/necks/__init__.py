@@ -8,6 +8,7 @@ from omma.necks.dyhead import DyHead
 from omma.necks.fpn import FPN
 from omma.necks.fpn_carafe import FPNCarafe
 from omma.necks.hrfpn import HRFPN
+from omma.necks.nas_fcos_fpn import NASFCOSFPN
 from omma.necks.nasfpn import NASFPN
 from omma.necks.pafpn import PAFPN
 from omma.necks.sequence import NeckSequence
@@ -18,6 +19,7 @@ __all__ = [
     "BFP",
     "FPN",
     "HRFPN",
+    "NASFCOSFPN",
     "NASFPN",
     "PAFPN",
     "YOLOXPAFPN",

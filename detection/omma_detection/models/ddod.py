@@ -155,6 +155,6 @@ class _Agreement:
         return self.score ** (1 - alpha) * self.iou**alpha
 
 
-def _count(assigned: Assignment) -> Tensor:
+def _count(assigned: Assignment) -> Tensor | float:
     """Positives, where each image counts at least once."""
     return normalizer(assigned.positive.sum(dim=1).clamp(min=1).sum())

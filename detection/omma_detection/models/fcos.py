@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from omma.backbones import Backbone
-from omma.layers import NormKind, Scale, init_conv, prior_bias
+from omma.layers import NormKind
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
 from omma.parallel import normalizer
 from omma.registry import register
-from omma.structures import Batch, Prediction, Sample
-from omma.structures.class_rows import ClassRows
-from omma_detection.models.coders.delta import clip_boxes
+from omma.structures import Batch, Sample
 from omma_detection.models.coders.distance import boxes_to_distances, center_quality, distances_to_boxes
-from omma_detection.models.heads.dense import DenseHead, conv_tower
-from omma_detection.models.heads.detections import Candidates, image_sizes, to_predictions, top_candidates
+from omma_detection.models.heads.detections import Selection
+from omma_detection.models.heads.point_towers import PointOutputs, PointTowers
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.priors import PointGenerator
 from omma_detection.models.single_stage import SingleStageDetector
@@ -44,19 +41,8 @@ class FCOS(SingleStageDetector):
         super().__init__(backbone=backbone, neck=neck, bbox_head=bbox_head, preprocessor=preprocessor)
 
 
-class FCOSOutputs(NamedTuple):
-    """Raw maps per level."""
-
-    logits: list[Tensor]
-    """(N, C, H, W)"""
-    distances: list[Tensor]
-    """(N, 4, H, W) left, top, right, bottom, input pixels."""
-    centerness: list[Tensor]
-    """(N, 1, H, W) logits."""
-
-
 @register
-class FCOSHead(DenseHead):
+class FCOSHead(PointTowers):
     """Two towers, then class scores, distances to the box's sides and centre-ness at every position.
 
     Args:
@@ -74,6 +60,7 @@ class FCOSHead(DenseHead):
         conv_bias: bias of the towers' convolutions; null: only without norm.
         centerness_on_reg: predict centre-ness from the box tower.
         norm_on_bbox: regress distances in strides through a ReLU instead of pixels through exp.
+        deform_last: the towers' last convolutions are deformable, modulated.
         center_sampling: only points near an object's centre are positive...
         center_sampling_radius: ...within so many strides.
         score_threshold: lowest class score of a prediction.
@@ -98,6 +85,7 @@ class FCOSHead(DenseHead):
         conv_bias: bool | None = None,
         centerness_on_reg: bool = False,
         norm_on_bbox: bool = False,
+        deform_last: bool = False,
         center_sampling: bool = False,
         center_sampling_radius: float = 1.5,
         score_threshold: float = 0.05,
@@ -105,46 +93,31 @@ class FCOSHead(DenseHead):
         nms_iou: float = 0.5,
         max_per_image: int = 100,
     ) -> None:
-        super().__init__()
         if len(regress_ranges) != len(points.strides):
             raise ValueError(f"{len(regress_ranges)} regress_ranges for {len(points.strides)} strides")
-        self.in_channels = in_channels
-        self.strides = points.strides
-        self.num_classes = num_classes
-        self.points, self.regress_ranges = points, regress_ranges
+        super().__init__(
+            in_channels=in_channels,
+            channels=channels,
+            num_convs=num_convs,
+            num_classes=num_classes,
+            points=points,
+            norm=norm,
+            conv_bias=conv_bias,
+            deform_last=deform_last,
+            centerness_on_reg=centerness_on_reg,
+            norm_on_bbox=norm_on_bbox,
+            selection=Selection(
+                score_threshold=score_threshold,
+                pre_nms=pre_nms,
+                nms_iou=nms_iou,
+                max_per_image=max_per_image,
+            ),
+        )
+        self.regress_ranges = regress_ranges
         self.cls_loss, self.box_loss, self.centerness_loss = cls_loss, box_loss, centerness_loss
-        self.centerness_on_reg, self.norm_on_bbox = centerness_on_reg, norm_on_bbox
         self.center_sampling, self.center_sampling_radius = center_sampling, center_sampling_radius
-        self.score_threshold, self.pre_nms = score_threshold, pre_nms
-        self.nms_iou, self.max_per_image = nms_iou, max_per_image
-        self.cls_convs = conv_tower(in_channels, channels, num_convs, norm=norm, bias=conv_bias)
-        self.reg_convs = conv_tower(in_channels, channels, num_convs, norm=norm, bias=conv_bias)
-        self.conv_cls = nn.Conv2d(channels, num_classes, 3, padding=1)
-        self.conv_reg = nn.Conv2d(channels, 4, 3, padding=1)
-        self.conv_centerness = nn.Conv2d(channels, 1, 3, padding=1)
-        self.scales = nn.ModuleList(Scale() for _ in points.strides)
-        init_conv(self, std=0.01)
-        init_conv(self.conv_cls, std=0.01, bias=prior_bias(0.01))
 
-    def class_rows(self) -> dict[str, ClassRows]:
-        """Parameters whose rows belong to classes."""
-        return {f"conv_cls.{name}": ClassRows() for name in ("weight", "bias")}
-
-    def forward(self, maps: Sequence[Tensor]) -> FCOSOutputs:
-        """Levels (N, C_in, H_i, W_i) -> class logits, distances and centre-ness logits per level."""
-        outputs = FCOSOutputs([], [], [])
-        for m, stride, scale in zip(maps, self.strides, self.scales):
-            cls, reg = m, m
-            for cls_conv, reg_conv in zip(self.cls_convs, self.reg_convs):
-                cls, reg = cls_conv(cls), reg_conv(reg)
-            distance = scale(self.conv_reg(reg)).float()
-            distance = distance.relu() * stride if self.norm_on_bbox else distance.exp()
-            outputs.logits.append(self.conv_cls(cls))
-            outputs.distances.append(distance)
-            outputs.centerness.append(self.conv_centerness(reg if self.centerness_on_reg else cls))
-        return outputs
-
-    def loss(self, outputs: FCOSOutputs, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, outputs: PointOutputs, batch: Batch) -> dict[str, Tensor]:
         """``loss_cls``, ``loss_bbox`` and ``loss_centerness``."""
         points, ranges, strides = self._points(outputs.logits)
         logits = flatten_levels(outputs.logits, self.num_classes)  # (N, P, C)
@@ -168,30 +141,14 @@ class FCOSHead(DenseHead):
             "loss_centerness": self.centerness_loss(centerness[image, point], quality, avg_factor=count),
         }
 
-    def predict(self, outputs: FCOSOutputs, batch: Batch) -> list[Prediction]:
-        """Boxes in original pixels, scored by class probability times centre-ness."""
-        sizes = image_sizes(batch, outputs.logits[0].device)
-        grid = self.points.grid([(m.shape[-2], m.shape[-1]) for m in outputs.logits], sizes.device)
-        levels = []
-        for points, cls, reg, ctr in zip(grid, *outputs):
-            scores = flatten_levels([cls], self.num_classes).float().sigmoid()
-            image, point, label, score = top_candidates(scores, self.score_threshold, self.pre_nms)
-            boxes = distances_to_boxes(points[point], flatten_levels([reg], 4)[image, point])
-            quality = flatten_levels([ctr], 1)[image, point, 0].float().sigmoid()
-            levels.append(Candidates(clip_boxes(boxes, sizes[image]), score * quality, label, image))
-        return to_predictions(levels, batch, iou_threshold=self.nms_iou, max_per_image=self.max_per_image)
-
     def _points(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """All points (P, 2), and the range (P, 2) and stride (P,) of each."""
+        grid = self.grid(maps)
         device = maps[0].device
-        grid = self.points.grid([(m.shape[-2], m.shape[-1]) for m in maps], device)
         ranges = torch.cat(
             [torch.tensor([r], device=device).expand(len(g), 2) for r, g in zip(self.regress_ranges, grid)]
         )
-        strides = torch.cat(
-            [torch.full((len(g),), float(s), device=device) for s, g in zip(self.strides, grid)]
-        )
-        return torch.cat(grid), ranges, strides
+        return torch.cat(grid), ranges, self.point_strides(grid)
 
     @torch.no_grad()
     def _targets(

@@ -1,8 +1,19 @@
 """Which prior is to find which object."""
 
 from omma_detection.models.assigners.atss import ATSSAssigner
+from omma_detection.models.assigners.center_region import CenterRegionAssigner
 from omma_detection.models.assigners.max_iou import Assignment, MaxIoUAssigner
 from omma_detection.models.assigners.paa import PAASeparation
 from omma_detection.models.assigners.task_aligned import TaskAlignedAssigner
+from omma_detection.models.assigners.uniform import Pairs, UniformAssigner
 
-__all__ = ["ATSSAssigner", "Assignment", "MaxIoUAssigner", "PAASeparation", "TaskAlignedAssigner"]
+__all__ = [
+    "ATSSAssigner",
+    "Assignment",
+    "CenterRegionAssigner",
+    "MaxIoUAssigner",
+    "PAASeparation",
+    "Pairs",
+    "TaskAlignedAssigner",
+    "UniformAssigner",
+]

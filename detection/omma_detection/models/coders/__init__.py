@@ -7,5 +7,13 @@ from omma_detection.models.coders.distance import (
     distances_to_boxes,
     expected_distances,
 )
+from omma_detection.models.coders.sides import SideCoder
 
-__all__ = ["DeltaCoder", "boxes_to_distances", "center_quality", "distances_to_boxes", "expected_distances"]
+__all__ = [
+    "DeltaCoder",
+    "SideCoder",
+    "boxes_to_distances",
+    "center_quality",
+    "distances_to_boxes",
+    "expected_distances",
+]

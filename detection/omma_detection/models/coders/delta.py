@@ -17,6 +17,8 @@ class DeltaCoder:
     Args:
         stds: each delta is divided by its deviation, so that all have about unit variance.
         max_ratio: largest |log size ratio| that is decoded; keeps exp() finite.
+        max_shift: farthest that a decoded centre lies from that of its reference, along each axis, pixels;
+            null: anywhere. With it only growth is limited by ``max_ratio`` (Chen et al., YOLOF, 2021).
     """
 
     def __init__(
@@ -24,9 +26,11 @@ class DeltaCoder:
         *,
         stds: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
         max_ratio: float = abs(math.log(16 / 1000)),
+        max_shift: float | None = None,
     ) -> None:
         self.stds = stds
         self.max_ratio = max_ratio
+        self.max_shift = max_shift
 
     def encode(self, references: Tensor, boxes: Tensor) -> Tensor:
         """Deltas (N, 4) from references (N, 4) to boxes (N, 4), both xyxy."""
@@ -41,8 +45,11 @@ class DeltaCoder:
         references, deltas = references.float(), deltas.float()
         deltas = deltas * deltas.new_tensor(self.stds)
         size = references[..., 2:] - references[..., :2]
-        centre = (references[..., :2] + references[..., 2:]) / 2 + deltas[..., :2] * size
-        half = deltas[..., 2:].clamp(-self.max_ratio, self.max_ratio).exp() * size / 2
+        shift, least = deltas[..., :2] * size, -self.max_ratio
+        if self.max_shift is not None:
+            shift, least = shift.clamp(-self.max_shift, self.max_shift), -math.inf
+        centre = (references[..., :2] + references[..., 2:]) / 2 + shift
+        half = deltas[..., 2:].clamp(least, self.max_ratio).exp() * size / 2
         return torch.cat([centre - half, centre + half], dim=-1)
 
 

@@ -34,11 +34,14 @@ class Matched:
 
 
 def match(priors: Tensor, valid: Tensor, samples: Sequence[Sample], assigner: MaxIoUAssigner) -> Matched:
-    """Assign the objects of each of N samples to those of the priors (P, 4) that are ``valid`` (N, P)."""
+    """Assign the objects of each of N samples to those of the priors that are ``valid`` (N, P).
+
+    ``priors`` are the same (P, 4) for all samples, or each sample's own (N, P, 4).
+    """
     assignments, boxes, labels = [], [], []
-    for sample, usable in zip(samples, valid):
+    for sample, own, usable in zip(samples, priors.expand(len(samples), -1, -1), valid):
         objects = sample["boxes"].as_subclass(Tensor).float()
-        assignment = assigner(priors, objects, usable)
+        assignment = assigner(own, objects, usable)
         assignments.append(assignment)
         boxes.append(gather(objects, assignment))
         labels.append(gather(sample["labels"], assignment))
