@@ -11,9 +11,10 @@ import torchvision
 from torch.nn import functional as F
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
+from omma.losses import L1Loss
 from omma.structures import Batch
 from omma_detection.models.coders import center_quality
-from omma_detection.models.heads import RoIExtractor
+from omma_detection.models.heads import MaskHead, RoIExtractor
 from omma_detection.models.heads.detections import Candidates, suppress, top_candidates
 from omma_detection.models.heads.mask_head import crop_masks, paste_masks
 from omma_detection.models.heads.roi_extractor import boxes_to_rois
@@ -130,6 +131,21 @@ def test_an_image_without_proposals_has_no_detections():
 
 
 # Masks
+
+
+@pytest.mark.parametrize(
+    ("upsample", "names"),
+    [("deconv", {"weight", "bias"}), ("carafe", {"channel_compressor", "content_encoder"})],
+)
+def test_masks_are_doubled_by_a_transposed_convolution_and_relu_or_by_carafe(upsample, names: set[str]):
+    head = MaskHead(channels=8, in_channels=8, num_convs=0, num_classes=2, loss=L1Loss(), upsample=upsample)
+    assert {name.split(".")[0] for name in head.upsample.state_dict()} == names
+    features = torch.randn(3, 8, 7, 7)
+    doubled = head.upsample(features)
+    doubled = doubled.relu() if upsample == "deconv" else doubled
+    expected = F.conv2d(doubled, head.conv_logits.weight, head.conv_logits.bias)
+    torch.testing.assert_close(head(features), expected)
+    assert expected.shape == (3, 2, 14, 14)
 
 
 def test_a_mask_cut_by_its_own_pixels_is_the_mask():

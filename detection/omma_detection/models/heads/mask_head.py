@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omma.layers import NormKind, init_conv
+from omma.layers import Carafe, NormKind, init_conv
 from omma.losses import Loss
 from omma.ops import roi_align
 from omma.parallel import normalizer
@@ -33,6 +34,7 @@ class MaskHead(nn.Module):
         num_classes: C.
         loss: on the logits of the object's class.
         norm: kind of norm in the convolutions.
+        upsample: how the grid is doubled: a transposed convolution and ReLU, or CARAFE.
         threshold: probability from which a pixel is in the mask.
     """
 
@@ -45,6 +47,7 @@ class MaskHead(nn.Module):
         num_classes: int,
         loss: Loss,
         norm: NormKind | None = None,
+        upsample: Literal["deconv", "carafe"] = "deconv",
         threshold: float = 0.5,
     ) -> None:
         super().__init__()
@@ -53,9 +56,12 @@ class MaskHead(nn.Module):
         self.mask_loss = loss
         self.threshold = threshold
         self.convs = conv_tower(in_channels, channels, num_convs, norm=norm)
-        self.upsample = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         self.conv_logits = nn.Conv2d(channels, num_classes, 1)
+        if upsample == "deconv":
+            self.upsample = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         init_conv(self, kind="kaiming")
+        if upsample == "carafe":
+            self.upsample = Carafe(channels)
 
     def class_rows(self) -> dict[str, ClassRows]:
         """Parameters whose rows belong to classes."""
@@ -65,7 +71,8 @@ class MaskHead(nn.Module):
         """Features (R, C_in, S, S) -> mask logits (R, C, 2 S, 2 S)."""
         for conv in self.convs:
             features = conv(features)
-        return self.conv_logits(self.upsample(features).relu())
+        doubled = self.upsample(features)
+        return self.conv_logits(doubled if isinstance(self.upsample, Carafe) else doubled.relu())
 
     def loss(self, logits: Tensor, labels: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``loss_mask`` of logits (R, C, M, M) against 0/1 targets (R, M, M) of the labelled classes (R,)."""
