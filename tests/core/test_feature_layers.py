@@ -144,6 +144,12 @@ def test_the_predicted_kernels_of_an_output_pixel_are_found_by_pixel_shuffle():
     torch.testing.assert_close(layer(x)[0, 0, 1::2, 1:-2:2], x[0, 0, :, 1:])
 
 
+def test_carafe_trains_on_no_maps():
+    layer = Carafe(4)
+    layer(torch.zeros(0, 4, 3, 3)).sum().backward()
+    assert all(p.grad is not None and (p.grad == 0).all() for p in layer.parameters())
+
+
 def test_a_masked_convolution_without_a_mask_is_an_ordinary_one():
     layer = MaskedConv2d(2, 3, 3, padding=1)
     x = torch.randn(2, 2, 6, 5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from omma.ops import carafe
 
@@ -52,7 +51,10 @@ class Carafe(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, scale * H, scale * W)."""
-        kernels = F.pixel_shuffle(self.content_encoder(self.channel_compressor(x)), self.scale)
-        n, _, h, w = kernels.shape
-        kernels = kernels.reshape(n, self.groups, self.kernel_size**2, h, w).softmax(2).flatten(1, 2)
+        found = self.content_encoder(self.channel_compressor(x))
+        n, _, h, w = found.shape
+        taps, scale = self.kernel_size**2, self.scale
+        kernels = found.reshape(n, self.groups, taps, scale, scale, h, w).softmax(2)
+        # Pixel shuffle; PyTorch's own can't differentiate a batch of none.
+        kernels = kernels.permute(0, 1, 2, 5, 3, 6, 4).reshape(n, self.groups * taps, h * scale, w * scale)
         return carafe(x, kernels, kernel_size=self.kernel_size, scale=self.scale)
