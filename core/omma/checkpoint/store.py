@@ -1,10 +1,10 @@
 """The checkpoints of a run: whole or absent, never half.
 
 ``checkpoints/step_000123/`` holds ``model.safetensors`` (metadata: config, classes, step),
-``ema.safetensors`` where weights are averaged, ``state.pt`` (optimiser, scaler, generators: tensors and plain
-containers) and ``meta.json`` (step, samples, metrics, versions, SHA-256 of the other files). A sharded one has
-``shard-*.safetensors`` in place of the first two and of the optimiser's tensors. A folder gets its name only
-after all of it is on the disk.
+``ema.safetensors`` where weights are averaged, ``state.pt`` (optimiser, scaler, generators: tensors and
+plain containers) and ``meta.json`` (step, samples, metrics, versions, SHA-256 of the other files). A sharded
+one has ``shard-*.safetensors`` in place of the first two and of the optimiser's tensors. A folder gets its
+name only after all of it is on the disk.
 """
 
 from __future__ import annotations
