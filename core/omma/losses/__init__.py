@@ -4,6 +4,7 @@ from omma.losses.base import Loss
 from omma.losses.cross_entropy import BinaryCrossEntropyLoss, CrossEntropyLoss
 from omma.losses.distribution import DistributionFocalLoss
 from omma.losses.focal import FocalLoss
+from omma.losses.gaussian_focal import GaussianFocalLoss
 from omma.losses.harmonized import GHMClassificationLoss, GHMRegressionLoss
 from omma.losses.iou import GIoULoss, IoULoss
 from omma.losses.quality import QualityFocalLoss, VarifocalLoss
@@ -17,6 +18,7 @@ __all__ = [
     "GHMClassificationLoss",
     "GHMRegressionLoss",
     "GIoULoss",
+    "GaussianFocalLoss",
     "IoULoss",
     "L1Loss",
     "Loss",

@@ -3,6 +3,7 @@
 from omma.necks.base import Neck
 from omma.necks.bfp import BFP
 from omma.necks.csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
+from omma.necks.deconv import DeconvNeck
 from omma.necks.dilated_encoder import DilatedEncoder
 from omma.necks.dyhead import DyHead
 from omma.necks.fpn import FPN
@@ -24,6 +25,7 @@ __all__ = [
     "PAFPN",
     "YOLOXPAFPN",
     "CSPNeXtPAFPN",
+    "DeconvNeck",
     "DilatedEncoder",
     "DyHead",
     "FPNCarafe",

@@ -3,6 +3,7 @@
 from omma_detection.models.assigners.atss import ATSSAssigner
 from omma_detection.models.assigners.center_region import CenterRegionAssigner
 from omma_detection.models.assigners.max_iou import Assignment, MaxIoUAssigner
+from omma_detection.models.assigners.nearest_point import NearestPointAssigner
 from omma_detection.models.assigners.paa import PAASeparation
 from omma_detection.models.assigners.task_aligned import TaskAlignedAssigner
 from omma_detection.models.assigners.uniform import Pairs, UniformAssigner
@@ -12,6 +13,7 @@ __all__ = [
     "Assignment",
     "CenterRegionAssigner",
     "MaxIoUAssigner",
+    "NearestPointAssigner",
     "PAASeparation",
     "Pairs",
     "TaskAlignedAssigner",
