@@ -12,12 +12,18 @@ from torch.autograd import gradcheck
 from omma.losses import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
+    DistributionFocalLoss,
     FocalLoss,
+    GaussianFocalLoss,
+    GHMClassificationLoss,
+    GHMRegressionLoss,
     GIoULoss,
     IoULoss,
     L1Loss,
     Loss,
+    QualityFocalLoss,
     SmoothL1Loss,
+    VarifocalLoss,
 )
 
 PAIRED = [BinaryCrossEntropyLoss(), GIoULoss(), IoULoss(), L1Loss(), SmoothL1Loss()]
@@ -151,3 +157,65 @@ def test_half_precision_losses_sum_in_float32_under_autocast():
 def test_smooth_l1_without_a_quadratic_part_is_refused():
     with pytest.raises(ValueError, match="beta must be greater than 0"):
         SmoothL1Loss(beta=0.0)
+
+
+def test_quality_focal_loss_is_the_papers_formula():
+    logits, target = torch.randn(5, 3, dtype=torch.float64), torch.rand(5, 3, dtype=torch.float64)
+    p = logits.sigmoid()
+    entropy = -(target * p.log() + (1 - target) * (1 - p).log())
+    expected = (target - p).abs() ** 2 * entropy
+    torch.testing.assert_close(QualityFocalLoss(beta=2).elements(logits, target), expected)
+    torch.testing.assert_close(QualityFocalLoss(beta=2, activated=True).elements(p, target), expected)
+
+
+def test_varifocal_loss_weighs_positives_by_their_target_and_fades_negatives():
+    logits = torch.randn(5, 3, dtype=torch.float64)
+    target = torch.tensor([[0, 0.7, 0]] * 5, dtype=torch.float64)
+    p = logits.sigmoid()
+    entropy = -(target * p.log() + (1 - target) * (1 - p).log())
+    expected = entropy * torch.where(target > 0, target, 0.75 * p**2)
+    torch.testing.assert_close(VarifocalLoss().elements(logits, target), expected)
+
+
+def test_distribution_focal_loss_is_least_at_the_mixture_of_the_two_neighbours():
+    target = torch.tensor([2.25], dtype=torch.float64)
+    best = torch.full((1, 6), -50.0, dtype=torch.float64)
+    best[0, 2], best[0, 3] = math.log(0.75), math.log(0.25)
+    least = DistributionFocalLoss().elements(best, target).item()
+    assert least == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    for _ in range(20):
+        assert DistributionFocalLoss().elements(best + torch.randn(1, 6), target).item() > least
+
+
+def test_focal_loss_of_probabilities_is_that_of_their_logits():
+    logits, labels = torch.randn(6, 4, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 4, 4])
+    expected = FocalLoss().elements(logits, labels)
+    torch.testing.assert_close(FocalLoss(activated=True).elements(logits.sigmoid(), labels), expected)
+
+
+def test_gaussian_focal_loss_is_the_papers_formula():
+    p = torch.rand(4, 7, dtype=torch.float64) * 0.98 + 0.01
+    heat = torch.rand(4, 7, dtype=torch.float64) * 0.9
+    heat[0, 0] = heat[2, 3] = 1
+    positive = (1 - p) ** 2 * -p.log()
+    negative = (1 - heat) ** 4 * p**2 * -(1 - p).log()
+    expected = torch.where(heat == 1, positive, negative)
+    torch.testing.assert_close(GaussianFocalLoss().elements(p, heat), expected)
+
+
+def test_harmonized_classes_weigh_every_seen_bin_alike():
+    loss = GHMClassificationLoss(bins=4, momentum=0.0)
+    logits = torch.tensor([[-4.0], [-4.0], [-4.0], [0.3], [3.0], [3.0]])
+    labels = torch.tensor([1, 1, 1, 1, 1, 1])  # all background: gradients of length sigmoid(logit)
+    entropy = torch.nn.functional.softplus(logits[:, 0]).double()
+    groups = (entropy[:3].mean(), entropy[3], entropy[4:].mean())
+    assert loss(logits, labels, avg_factor=1e6).item() == pytest.approx(sum(groups).item() / 3, rel=1e-5)
+
+
+def test_harmonized_regression_is_smooth_around_zero_and_remembers_counts():
+    loss = GHMRegressionLoss(mu=0.02, bins=10, momentum=0.5)
+    pred, target = torch.tensor([[0.5], [0.001]]), torch.zeros(2, 1)
+    size = (pred.double() ** 2 + 0.02**2).sqrt() - 0.02
+    # Each is alone in its bin, whose count starts from half of 1.
+    assert loss(pred, target).item() == pytest.approx(size.sum().item() / 0.5 / 2, rel=1e-5)
+    assert loss(pred, target).item() == pytest.approx(size.sum().item() / 0.75 / 2, rel=1e-5)

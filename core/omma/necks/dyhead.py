@@ -82,13 +82,20 @@ class DyHeadBlock(nn.Module):
         if i > 0:
             parts.append(self.spatial_conv_low(maps[i - 1], offset, mask))
         if i < len(maps) - 1:
-            # The coarser level is read where it is small, at the upper left part of the offsets, and enlarged
-            # afterwards, as published weights expect.
+            # The coarser map is convolved at its own size and enlarged afterwards. The kernel that published
+            # weights were trained with is handed the finer level's offsets all the same, of whose memory it
+            # takes what comes first as that of maps of its own size.
             h, w = maps[i + 1].shape[-2:]
-            high = self.spatial_conv_high(maps[i + 1], offset[..., :h, :w], mask[..., :h, :w])
+            high = self.spatial_conv_high(maps[i + 1], _start(offset, h, w), _start(mask, h, w))
             parts.append(F.interpolate(high, size=maps[i].shape[-2:], mode="bilinear", align_corners=True))
         mean = torch.stack([part * self.scale_attn_module(part) for part in parts]).mean(dim=0)
         return self.task_attn_module(mean)
+
+
+def _start(x: Tensor, height: int, width: int) -> Tensor:
+    """The first values of (N, C, H, W) as (N, C, height, width)."""
+    channels = x.shape[1]
+    return x.flatten(1)[:, : channels * height * width].reshape(-1, channels, height, width)
 
 
 class _DeformNorm(nn.Module):
