@@ -8,7 +8,7 @@ import torch
 from omma.errors import SetupError, WeightsError
 from omma.optim import Adam, AdamW, EMASettings
 
-from .resume_cases import LENGTH, differences, outcome, resumed_differences
+from .resume_cases import LENGTH, differences, outcome, resumed_differences, spoil_generators
 
 MATRIX = {
     "plain": {},
@@ -52,6 +52,18 @@ def test_evaluating_more_often_does_not_change_the_weights(new_run, tmp_path):
         new_run(tmp_path / str(every), steps=LENGTH, eval_every=every).train()
     a, b = (outcome(tmp_path / str(every))["model"] for every in (1, 13))
     assert differences(a, b) == []
+
+
+def test_a_deterministic_run_gives_the_same_bits_twice(new_run, tmp_path):
+    words = {"steps": LENGTH, "deterministic": True, "workers": 2, "ema": EMASettings(decay=0.9)}
+    try:
+        for name in "ab":
+            new_run(tmp_path / name, **words).train()
+            assert torch.are_deterministic_algorithms_enabled()
+            spoil_generators()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert differences(outcome(tmp_path / "a"), outcome(tmp_path / "b")) == []
 
 
 def test_a_fresh_seed_changes_the_weights(new_run, tmp_path):
