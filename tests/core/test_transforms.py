@@ -13,6 +13,7 @@ from omma.data.transforms import (
     FilterBoxes,
     Pad,
     PhotometricDistortion,
+    RandomChoice,
     RandomCrop,
     RandomFlip,
     RandomResize,
@@ -404,3 +405,19 @@ def test_torchvision_transforms_stand_between_ours():
     out = Compose(transforms=[Resize(height=24, width=32), jitter, RandomFlip(prob=1.0)])(make_sample(0))
     check_aligned(out)
     assert out["meta"].flipped
+
+
+def test_each_list_of_transforms_is_chosen_about_equally_often():
+    sample = make_sample(0, height=8, width=8)
+    choice = RandomChoice(choices=[[RandomFlip(prob=1.0)], [], [Pad(divisor=32)]])
+    torch.manual_seed(0)
+    results = [choice(sample) for _ in range(300)]
+    flipped = sum(result["meta"].flipped for result in results)
+    padded = sum(result["image"].shape[-1] == 32 for result in results)
+    assert 75 < flipped < 125
+    assert 75 < padded < 125
+
+
+def test_a_choice_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one list"):
+        RandomChoice(choices=[])
