@@ -49,16 +49,28 @@ def test_maps_equal_torchvisions_with_its_weights_file(depth, tmp_path: Path):
 
 @torch.no_grad()
 def test_dilation_in_place_of_stride_equals_torchvisions():
-    net = torchvision.models.resnet50(weights=None, replace_stride_with_dilation=[False, False, True]).eval()
-    ours = ResNet(depth=50, stage_strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)).eval()
+    net = torchvision.models.resnet50(weights=None, replace_stride_with_dilation=[False, True, True]).eval()
+    # torchvision's first dilated block keeps the dilation of the stage before.
+    form = {"stage_strides": (1, 2, 1, 1), "dilations": (1, 1, 2, 4)}
+    ours = ResNet(depth=50, contract_dilation=True, **form).eval()
     ours.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("fc.")})
-    # torchvision's first dilated block keeps the dilation of the stage before, OpenMMLab's has its own.
-    first = ours.get_submodule("layer4.0.conv2")
-    assert isinstance(first, nn.Conv2d)
-    first.dilation = first.padding = (1, 1)
     x = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(ours(x)[-1], stages(net, x)[-1], rtol=1e-4, atol=1e-4)
-    assert ours.strides == (4, 8, 16, 16)
+    assert ours.strides == (4, 8, 8, 8)
+
+
+def test_dilations_of_the_blocks_are_those_asked_for():
+    def dilations(net: ResNet, stage: int) -> list[int]:
+        blocks = net.get_submodule(f"layer{stage}").children()
+        return [
+            conv.dilation[0]
+            for conv in (b.get_submodule("conv2") for b in blocks)
+            if isinstance(conv, nn.Conv2d)
+        ]
+
+    net = ResNet(depth=50, dilations=(1, 1, 2, 4), multi_grid=(1, 2, 4))
+    assert dilations(net, 3) == [2] * 6
+    assert dilations(net, 4) == [1, 2, 4]
 
 
 @pytest.mark.parametrize(("depth", "count"), [(18, 11), (34, 21), (50, 23), (101, 42), (152, 58)])
