@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from omma.ops import encode_masks
 from omma.structures import DataInfo, Prediction
 from omma.task import Task
 from omma_detection.datasets.classes import KNOWN
-from omma_detection.metrics.rle import encode_masks, json_rle
+from omma_detection.metrics.rle import json_rle
 from omma_detection.visualizer import class_name, draw_prediction, draw_sample
 
 

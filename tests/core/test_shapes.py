@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
 from omma.data.shapes import ACTIONS, CATEGORIES, FIGURE, THINGS, make_shapes
-from omma.data.shapes.annotations import outlines, run_lengths
+from omma.data.shapes.annotations import polygons_of, run_lengths
 from omma.data.shapes.figure import KEYPOINTS, SKELETON, Pose, joints
 from omma.errors import SetupError
 
@@ -169,7 +169,7 @@ def test_outlines_and_run_lengths_decode_to_the_very_mask(density: float):
         mask = coarse.repeat(3, axis=0).repeat(2, axis=1)
         counts = rle.frPyObjects({"size": list(mask.shape), "counts": run_lengths(mask)}, *mask.shape)
         assert np.array_equal(rle.decode(counts), mask)
-        polygons = outlines(mask)
+        polygons = polygons_of(mask)
         if polygons:
             merged = rle.merge(rle.frPyObjects(polygons, *mask.shape))
             assert np.array_equal(rle.decode(merged), mask)
@@ -178,7 +178,7 @@ def test_outlines_and_run_lengths_decode_to_the_very_mask(density: float):
 def test_a_mask_with_a_hole_has_no_outline():
     mask = np.ones((9, 9), dtype=bool)
     mask[4, 4] = False
-    assert outlines(mask) is None
+    assert polygons_of(mask) is None
 
 
 def test_splits_differ(shapes_world: Path):

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omma.losses.base import Loss
+from omma.ops.focal_loss import sigmoid_focal_loss
 from omma.registry import register
 
 
@@ -31,12 +32,9 @@ class FocalLoss(Loss):
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """(N, C)."""
+        if not self.activated:
+            return sigmoid_focal_loss(pred, target, alpha=self.alpha, gamma=self.gamma)
         hot = target[:, None] == torch.arange(pred.shape[1], device=pred.device)
-        balance = torch.where(hot, self.alpha, 1 - self.alpha)
-        if self.activated:
-            wrong = torch.where(hot, 1 - pred, pred)
-            entropy = F.binary_cross_entropy(pred, hot.to(pred.dtype), reduction="none")
-            return balance * wrong**self.gamma * entropy
-        # The logit of being wrong: everything below is stable in it, however sure the model is.
-        wrong = torch.where(hot, -pred, pred)
-        return balance * (self.gamma * F.logsigmoid(wrong)).exp() * F.softplus(wrong)
+        wrong = torch.where(hot, 1 - pred, pred)
+        entropy = F.binary_cross_entropy(pred, hot.to(pred.dtype), reduction="none")
+        return torch.where(hot, self.alpha, 1 - self.alpha) * wrong**self.gamma * entropy

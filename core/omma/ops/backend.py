@@ -2,9 +2,8 @@
 
 Every operator has a plain-PyTorch reference, and where they exist a kernel of torchvision, one in Triton, one
 that calls numpy, scipy or OpenCV for tensors on the CPU, and one in PyTorch that is less plain than the
-reference but faster on the CPU. The first in the operator's order of preference
-that fits the tensor's device is taken. The environment variable ``OMMA_OPS``, read when ``omma.ops`` is
-imported, forces a choice::
+reference but faster on the CPU. The first in the operator's order of preference that fits the tensor's device
+is taken. The environment variable ``OMMA_OPS``, read when ``omma.ops`` is imported, forces a choice::
 
     OMMA_OPS=reference                       every operator
     OMMA_OPS=triton                          every operator that has a Triton kernel; the others choose

@@ -72,12 +72,13 @@ def batched_nms(
     )
     if (levels is None) != (max_per_level is None):
         raise ValueError("batched_nms: levels and max_per_level come together, got only one")
+    chosen = None
     if levels is not None and max_per_level is not None:
         check_tensors("batched_nms", ("scores", scores, ("N",), "float"), ("levels", levels, ("N",), "int"))
-        best = _best_of_each(levels, scores, max_per_level)
-        kept = best[_suppress(boxes[best], scores[best], groups[best], iou_threshold)]
-    else:
-        kept = _suppress(boxes, scores, groups, iou_threshold)
+        chosen = _best_of_each(levels, scores, max_per_level)
+    if boxes.shape[0] == 0:
+        return groups.new_zeros(0, dtype=torch.int64)
+    kept = _suppress(boxes, scores, groups, chosen, iou_threshold)
     return kept if max_keep is None else kept[:max_keep]
 
 
@@ -91,18 +92,23 @@ def _best_of_each(levels: Tensor, scores: Tensor, count: int) -> Tensor:
     return order[rank < count].sort().values
 
 
-def _suppress(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
+def _suppress(
+    boxes: Tensor, scores: Tensor, groups: Tensor, chosen: Tensor | None, threshold: float
+) -> Tensor:
+    """Survivors among the ``chosen`` indices, or among all."""
     # Tracing can't follow a loop over as many groups as there happen to be.
-    if boxes.device.type == "cpu" and len(boxes) > _APART_FROM and not torch.compiler.is_compiling():
-        return _suppress_apart(boxes, scores, groups, threshold)
-    if len(boxes) == 0:
-        return groups.new_zeros(0, dtype=torch.int64)
+    if not torch.compiler.is_compiling() and boxes.device.type == "cpu" and len(boxes) > _APART_FROM:
+        if chosen is None:
+            return _suppress_apart(boxes, scores, groups, threshold)
+        return chosen[_suppress_apart(boxes[chosen], scores[chosen], groups[chosen], threshold)]
     # Each group is moved to a place of its own. With a thousand classes those places lie so far out that
     # float32 would round boxes to eighths of a pixel, so double it is.
-    exact = boxes.double()
+    exact, order = boxes.double(), scores.double()
     low, high = exact.aminmax()
     moved = exact + (groups * (high - low + 1))[:, None]
-    return nms(moved, scores.double(), iou_threshold=threshold)
+    if chosen is None:
+        return nms(moved, order, iou_threshold=threshold)
+    return chosen[nms(moved[chosen], order[chosen], iou_threshold=threshold)]
 
 
 def _suppress_apart(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
@@ -117,22 +123,27 @@ def _torchvision(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     return torchvision.ops.nms(boxes, scores, threshold)
 
 
-@torch.library.custom_op("omma::nms_reference", mutates_args=())
 def _reference(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     order = scores.argsort(descending=True, stable=True)
-    overlaps = (pairwise_iou(boxes[order], boxes[order]) > threshold).triu_(diagonal=1)
+    return order[suppress(pairwise_iou(boxes[order], boxes[order]) > threshold)]
+
+
+@torch.library.custom_op("omma::suppress", mutates_args=())
+def suppress(overlaps: Tensor) -> Tensor:
+    """Which of N boxes, best first, survive: (N,) bool. ``overlaps`` (N, N) bool tells which can't both."""
+    overlaps = overlaps.triu(diagonal=1)
     # A box stays unless a staying one before it overlaps it. Each round settles at least one box more.
-    stays = torch.ones_like(order, dtype=torch.bool)
+    stays = torch.ones_like(overlaps[0]) if len(overlaps) else overlaps.new_zeros(0)
     while True:
         now = ~(overlaps & stays[:, None]).any(0)
         if torch.equal(now, stays):
-            return order[stays]
+            return now
         stays = now
 
 
-@_reference.register_fake
-def _(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
-    return boxes.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
+@suppress.register_fake
+def _(overlaps: Tensor) -> Tensor:
+    return overlaps.new_empty(overlaps.shape[:1])
 
 
 _NMS = Operator("nms", torchvision=_torchvision, reference=_reference)

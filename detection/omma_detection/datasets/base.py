@@ -17,6 +17,7 @@ from omma.data.dataset import Dataset
 from omma.data.images import read_image
 from omma.data.transforms import AnyTransform
 from omma.errors import DataError
+from omma.ops import decode_masks
 from omma.structures import DataInfo, Meta, Polygons, Sample, Target
 
 OnError = Literal["raise", "skip"]
@@ -178,11 +179,10 @@ class DetectionDataset(Dataset):
         if not any(segmentations.is_rle(row) for row in numbers):
             outlines: list[list[np.ndarray]] = [segmentations.outlines(row) for row in numbers]
             return Polygons.from_coco(cast(list[list[list[float]]], outlines), size)
-        from omma_detection.metrics.rle import decode_mask, encode_segmentation
+        from omma_detection.metrics.rle import encode_segmentation
 
-        forms = [segmentations.coco(row, size) for row in numbers]
-        dense = np.stack([decode_mask(encode_segmentation(form, *size)) for form in forms])
-        return tv_tensors.Mask(torch.from_numpy(dense.astype(np.uint8)))
+        encoded = [encode_segmentation(segmentations.coco(row, size), *size) for row in numbers]
+        return tv_tensors.Mask(decode_masks(encoded, size).to(torch.uint8).contiguous())
 
     def _transformed(self, sample: Sample) -> Sample:
         for transform in self.transforms:

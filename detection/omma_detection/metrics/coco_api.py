@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from omma.ops.masks import coco_mask
 from omma_detection.metrics.records import Record
-from omma_detection.metrics.rle import coco_mask
 
 Kind = Literal["box", "mask"]
 Backend = Literal["faster", "pycocotools"]

@@ -10,8 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from omma.errors import DataError
+from omma.ops import encode_masks
 from omma.structures import Prediction, Target
-from omma_detection.metrics.rle import encode_masks, encode_segmentation
+from omma_detection.metrics.rle import encode_segmentation
 
 
 @dataclass(slots=True)

@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-
-@cache
-def coco_mask() -> Any:
-    """The module ``pycocotools.mask``, whose own types are too narrow for what it takes."""
-    return importlib.import_module("pycocotools.mask")
-
-
-def encode_masks(masks: Tensor) -> list[dict[str, Any]]:
-    """(N, H, W) bool masks -> N compressed encodings; one copy and one call for all of them."""
-    if not len(masks):
-        return []
-    # COCO's runs go down the columns, so (N, W, H) in memory is what the encoder reads in place.
-    columns = masks.detach().transpose(1, 2).contiguous().cpu().numpy()
-    return coco_mask().encode(columns.view(np.uint8).transpose(2, 1, 0))
-
-
-def decode_mask(rle: dict[str, Any]) -> np.ndarray:
-    """A compressed encoding -> (H, W) bool."""
-    return coco_mask().decode(rle).astype(bool)
+from omma.ops.masks import coco_mask
 
 
 def encode_segmentation(segmentation: Any, height: int, width: int) -> dict[str, Any]:

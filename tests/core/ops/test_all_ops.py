@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -11,10 +13,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from omma.ops.backend import OPERATORS, TRITON_INSTALLED, TRITON_INTERPRETED, force_backend
 
-from . import attention_cases, convolution_cases, suppression_cases
+from . import (
+    attention_cases,
+    box_cases,
+    convolution_cases,
+    loss_cases,
+    mask_cases,
+    region_cases,
+    rotated_cases,
+    suppression_cases,
+)
 from .cases import Case, Inputs
 
-CASES: tuple[Case, ...] = (*suppression_cases.CASES, *convolution_cases.CASES, *attention_cases.CASES)
+CASES: tuple[Case, ...] = (
+    *box_cases.CASES,
+    *suppression_cases.CASES,
+    *rotated_cases.CASES,
+    *region_cases.CASES,
+    *mask_cases.CASES,
+    *loss_cases.CASES,
+    *convolution_cases.CASES,
+    *attention_cases.CASES,
+)
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 RUNNABLE = {
@@ -25,12 +45,17 @@ RUNNABLE = {
     "triton": TRITON_INSTALLED and (DEVICE == "cuda" or TRITON_INTERPRETED),
 }
 PAIRS = [
-    pytest.param(case, backend, id=f"{case.name}-{backend}")
+    (case, backend)
     for case in CASES
-    for backend in OPERATORS[case.op].kernels
+    for backend in (OPERATORS[case.op].kernels if case.op in OPERATORS else ("reference",))
     if RUNNABLE[backend]
 ]
-every_pair = pytest.mark.parametrize(("case", "backend"), PAIRS)
+
+
+def every_pair(where: Callable[[Case, str], object] = lambda case, backend: True) -> pytest.MarkDecorator:
+    """Run the test on every case and backend, or those that it makes sense for."""
+    chosen = [pytest.param(c, b, id=f"{c.name}-{b}") for c, b in PAIRS if where(c, b)]
+    return pytest.mark.parametrize(("case", "backend"), chosen)
 
 
 def problem(case: Case, size: int, seed: int = 0) -> Inputs:
@@ -45,8 +70,13 @@ def cast(inputs: Inputs, dtype: torch.dtype) -> Inputs:
     }
 
 
+def forced(case: Case, backend: str) -> AbstractContextManager[None]:
+    """Operators that are nothing but plain PyTorch aren't in the table of choices."""
+    return force_backend(f"{case.op}={backend}") if case.op in OPERATORS else nullcontext()
+
+
 def run(case: Case, backend: str, inputs: Inputs) -> Any:
-    with force_backend(f"{case.op}={backend}"):
+    with forced(case, backend):
         return case.function(**inputs, **case.settings)
 
 
@@ -66,7 +96,7 @@ def outputs(result: Any) -> list[Tensor]:
     return [result] if isinstance(result, Tensor) else [x for part in result for x in outputs(part)]
 
 
-@every_pair
+@every_pair()
 def test_agrees_with_float64(case: Case, backend: str):
     problems = [problem(case, size) for size in (case.size, *case.sizes)]
     problems += case.extremes() if case.extremes else []
@@ -87,7 +117,7 @@ def _exact(x: Any) -> Any:
     )
 
 
-@every_pair
+@every_pair()
 def test_takes_strided_tensors(case: Case, backend: str):
     inputs = cast(problem(case, case.size), torch.float32)
     strided = {
@@ -97,10 +127,8 @@ def test_takes_strided_tensors(case: Case, backend: str):
     assert_same(run(case, backend, strided), run(case, backend, inputs), case.tolerance)
 
 
-@every_pair
+@every_pair(lambda case, backend: case.differentiable and backend in case.float64)
 def test_gradients_are_those_of_finite_differences(case: Case, backend: str):
-    if not case.differentiable or backend not in case.float64:
-        pytest.skip("no gradient, or not in float64")
     inputs = cast(problem(case, min(case.size, 4)), torch.float64)
     leaves = [inputs[name].requires_grad_() for name in case.differentiable]
 
@@ -111,10 +139,8 @@ def test_gradients_are_those_of_finite_differences(case: Case, backend: str):
     assert torch.autograd.gradcheck(call, leaves, fast_mode=True)
 
 
-@every_pair
+@every_pair(lambda case, backend: case.differentiable and 0 in case.sizes)
 def test_empty_inputs_keep_the_graph(case: Case, backend: str):
-    if not case.differentiable or 0 not in case.sizes:
-        pytest.skip("no gradient, or no empty problem")
     inputs = cast(problem(case, 0), torch.float32)
     leaves = [inputs[name].requires_grad_() for name in case.differentiable]
     total = torch.stack([x.sum() for x in outputs(run(case, backend, inputs)) if x.is_floating_point()]).sum()
@@ -123,11 +149,9 @@ def test_empty_inputs_keep_the_graph(case: Case, backend: str):
         assert (gradient == 0).all()
 
 
-@every_pair
+@every_pair(lambda case, backend: case.half)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 def test_half_precision_is_only_rounded(case: Case, backend: str, dtype: torch.dtype):
-    if not case.half:
-        pytest.skip("not for half precision")
     tolerance = case.half_tolerance / (8 if dtype == torch.float16 else 1)
     inputs = cast(problem(case, case.size), torch.float32)
     inputs |= {name: inputs[name].to(dtype) for name in case.half}
@@ -137,7 +161,7 @@ def test_half_precision_is_only_rounded(case: Case, backend: str, dtype: torch.d
         assert_same(run(case, backend, inputs), expected, tolerance)
 
 
-@every_pair
+@every_pair()
 def test_compiles_into_one_graph(case: Case, backend: str):
     inputs = cast(problem(case, case.size), torch.float32)
     for name in case.differentiable:
@@ -146,7 +170,7 @@ def test_compiles_into_one_graph(case: Case, backend: str):
     # The graph must follow values into shapes, where the operator does.
     allow = {"capture_dynamic_output_shape_ops": case.dynamic, "capture_scalar_outputs": case.dynamic}
     torch._dynamo.reset()
-    with torch._dynamo.config.patch(allow), force_backend(f"{case.op}={backend}"):
+    with torch._dynamo.config.patch(allow), forced(case, backend):
         compiled = torch.compile(
             lambda x: case.function(**x, **case.settings), fullgraph=True, backend="aot_eager"
         )
@@ -172,12 +196,12 @@ class _Wrapped(nn.Module):
         return self.case.function(**inputs, **self.others, **self.case.settings)
 
 
-@every_pair
+@every_pair()
 def test_exports(case: Case, backend: str):
     inputs = cast(problem(case, case.size), torch.float32)
     tensors = {k: x for k, x in inputs.items() if isinstance(x, Tensor)}
     module = _Wrapped(case, {k: x for k, x in inputs.items() if k not in tensors})
-    with force_backend(f"{case.op}={backend}"):
+    with forced(case, backend):
         program = torch.export.export(module, (), tensors)
         assert_same(program.module()(**tensors), module(**tensors), case.tolerance)
 
@@ -195,7 +219,7 @@ class _Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@every_pair
+@every_pair()
 def test_library_registration_is_sound(case: Case, backend: str):
     inputs = cast(problem(case, case.size), torch.float32)
     leaves = [inputs[name].requires_grad_() for name in case.differentiable]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 
 from omma.data.shapes.figure import KEYPOINTS, SKELETON
 from omma.data.shapes.scene import CATEGORIES, FIGURE, THINGS, Scene
+from omma.ops.masks import outlines
 
 Json = dict[str, Any]
 
@@ -93,7 +93,7 @@ def segmentation(mask: np.ndarray, *, crowd: bool) -> list[list[int]] | Json:
     """
     if crowd:
         return {"size": list(mask.shape), "counts": run_lengths(mask)}
-    polygons = outlines(mask)
+    polygons = polygons_of(mask)
     if polygons is not None:
         return polygons
     from pycocotools import mask as rle
@@ -113,20 +113,10 @@ def run_lengths(mask: np.ndarray) -> list[int]:
     return ([0] if flat[0] else []) + np.diff(bounds).tolist()
 
 
-def outlines(mask: np.ndarray) -> list[list[int]] | None:
+def polygons_of(mask: np.ndarray) -> list[list[int]] | None:
     """Polygons [x, y, ...] along the pixel edges of a mask, or None where it has a hole."""
-    # Contours run through pixel centres. In a threefold enlargement those lie a third beside the edges, so
-    # that rounding puts them on the edges, diagonal steps at inner corners included.
-    grown = mask.astype(np.uint8).repeat(3, axis=0).repeat(3, axis=1)
-    contours, hierarchy = cv2.findContours(grown, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    if len(contours) == 0 or (np.asarray(hierarchy)[0, :, 3] >= 0).any():
-        return None
-    polygons = []
-    for contour in contours:
-        points = (contour[:, 0] + 1) // 3
-        points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
-        polygons.append(points.ravel().tolist())
-    return polygons
+    rings, hole = outlines(mask)
+    return None if hole or not rings else [ring.ravel().tolist() for ring in rings]
 
 
 def _family(category: int) -> str:
