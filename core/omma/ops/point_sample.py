@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omma.ops.arguments import check_tensors
+from omma.ops.bilinear import sample_regions
 from omma.ops.precision import at_least_float32
 
 
@@ -62,17 +63,8 @@ def simple_roi_align(features: Tensor, rois: Tensor, *, size: int | tuple[int, i
     y = (torch.arange(height, device=rois.device, dtype=exact.dtype) + 0.5) / height
     x = (torch.arange(width, device=rois.device, dtype=exact.dtype) + 0.5) / width
     unit = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
-    places = exact[:, None, 1:3] + unit * (exact[:, None, 3:] - exact[:, None, 1:3])
-    points = places * (scale / places.new_tensor([features.shape[3], features.shape[2]]))
-    image = rois[:, 0].long()
-    # Each image is sampled at the points of its own regions: they are gathered into rows of equal length.
-    count = torch.bincount(image, minlength=features.shape[0])
-    order = image.argsort(stable=True)
-    rank = torch.arange(len(rois), device=rois.device) - (count.cumsum(0) - count)[image[order]]
-    most = int(count.max()) if len(rois) else 0
-    rows = points.new_zeros(features.shape[0], most, height * width, 2)
-    rows = rows.index_put((image[order], rank), points[order])
-    sampled = point_sample(features, rows.flatten(1, 2)).unflatten(2, (most, height * width))
-    sampled = sampled.transpose(1, 2)[image[order], rank]
-    out = torch.empty_like(sampled).index_copy(0, order, sampled)
-    return out.unflatten(2, (height, width))
+    places = (exact[:, None, 1:3] + unit * (exact[:, None, 3:] - exact[:, None, 1:3])) * scale
+    # A border of zeros makes values fade to zero outside, as point_sample has it.
+    padded = F.pad(at_least_float32(features), (1, 1, 1, 1))
+    values = sample_regions(padded, rois[:, 0].long(), places[..., 1] + 0.5, places[..., 0] + 0.5)
+    return values.unflatten(2, (height, width)).to(features.dtype)

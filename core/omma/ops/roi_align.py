@@ -74,6 +74,8 @@ def samples(bins: int, length: Tensor, ratio: int, start: Tensor) -> tuple[Tenso
     """Places (R, bins, S) of samples along an axis of regions (R,), and which of them count."""
     if ratio > 0:
         count, most = torch.full_like(length, ratio), ratio
+    elif torch.compiler.is_compiling():
+        raise ValueError("RoIAlign in plain PyTorch: sampling_ratio must be fixed where it is traced, got 0")
     else:
         count = (length / bins).ceil().clamp(min=0)
         most = int(count.max()) if len(count) else 1

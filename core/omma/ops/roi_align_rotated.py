@@ -29,7 +29,8 @@ def roi_align_rotated(
             see ``omma.ops.rotated_boxes``. No gradient reaches them.
         size: (height, width) of the output, or the one number for both.
         scale: feature pixels per input pixel, 1 / stride.
-        sampling_ratio: samples per bin and axis; 0 takes as many as the bin has feature pixels.
+        sampling_ratio: samples per bin and axis; 0 takes as many as the bin has feature pixels, which can't
+            be traced.
         aligned: see ``roi_align``.
         clockwise: angles turn clockwise as seen in the image.
 
@@ -37,7 +38,7 @@ def roi_align_rotated(
         (R, C, H', W'), of the features' type.
 
     Raises:
-        ValueError: shapes, dtypes or devices aren't as above.
+        ValueError: shapes, dtypes or devices aren't as above, or sampling_ratio is 0 while tracing.
     """
     check_tensors(
         "roi_align_rotated",

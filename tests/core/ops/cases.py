@@ -45,6 +45,8 @@ class Case:
     """Backends that compute in float64 when given it; their gradients are checked."""
     dynamic: bool = False
     """Whether the result's shape depends on values: tracing must be told to allow it."""
+    untraced: tuple[str, ...] = ()
+    """Backends that can't be compiled and exported with these settings."""
     extremes: Callable[[], list[Inputs]] | None = None
     """Huge, degenerate and other hard problems, compared like the others."""
 

@@ -128,7 +128,7 @@ CASES = (
         align,
         "adaptive",
         settings={"size": (2, 3), "scale": 0.25, "sampling_ratio": 0, "aligned": True},
-        dynamic=True,
+        untraced=("reference",),
         extremes=hard,
     ),
     region_case(
@@ -153,7 +153,7 @@ CASES = (
         "adaptive",
         settings={"size": (2, 3), "scale": 0.25, "sampling_ratio": 0},
         make=turned,
-        dynamic=True,
+        untraced=("reference",),
     ),
     region_case("roi_pool", roi_pool, pool, settings={"size": (2, 3), "scale": 0.25}, extremes=hard),
     region_case(
@@ -169,6 +169,5 @@ CASES = (
         simple_roi_align,
         at_centres,
         settings={"size": 3, "scale": 0.25},
-        dynamic=True,
     ),
 )

@@ -161,7 +161,7 @@ def test_half_precision_is_only_rounded(case: Case, backend: str, dtype: torch.d
         assert_same(run(case, backend, inputs), expected, tolerance)
 
 
-@every_pair()
+@every_pair(lambda case, backend: backend not in case.untraced)
 def test_compiles_into_one_graph(case: Case, backend: str):
     inputs = cast(problem(case, case.size), torch.float32)
     for name in case.differentiable:
@@ -196,7 +196,7 @@ class _Wrapped(nn.Module):
         return self.case.function(**inputs, **self.others, **self.case.settings)
 
 
-@every_pair()
+@every_pair(lambda case, backend: backend not in case.untraced)
 def test_exports(case: Case, backend: str):
     inputs = cast(problem(case, case.size), torch.float32)
     tensors = {k: x for k, x in inputs.items() if isinstance(x, Tensor)}
