@@ -199,10 +199,10 @@ class World:
         }
         return words | self.words
 
-    def finish(self, out: Path) -> Outcome:
-        """Look at what a hurt run left in ``out``, and resume it to its end."""
+    def finish(self, out: Path, *, whole: bool = True) -> Outcome:
+        """Look at what a hurt run left in ``out`` (unless ``whole`` is false), and resume it to its end."""
         boards = [Board() for _ in range(self.processes)]
-        if damage := self.damage(out):
+        if whole and (damage := self.damage(out)):
             return Outcome(broken=damage)
         children = self.start(out, boards)
         try:
@@ -469,7 +469,7 @@ def damaged(world: World, out: Path, chance: random.Random) -> Outcome:
         return Outcome(hung=True, broken="the resumed run hangs")
     if f"{newest.name} is damaged" not in children[0].said:
         return Outcome(broken=f"no warning: {children[0].said[-2000:]}")
-    outcome = world.finish(out)
+    outcome = world.finish(out, whole=False)  # the damaged one may still lie there, passed over
     outcome.lost = step - int(before.name.removeprefix("step_"))
     return outcome
 
@@ -489,7 +489,7 @@ def disk_full(world: World, out: Path, chance: random.Random) -> Outcome:
                 outcome = Outcome(hung=True, broken="it hangs")
             else:
                 _mount("none", out, _REMOUNT, "size=100m")
-                outcome = told(world, out, children, boards, r"error: .*can't write.*No space left on device")
+                outcome = told(world, out, children, boards, r"error: .*can't write the checkpoint.* whole")
         note.write_text(json.dumps(vars(outcome)))
         return 0
 

@@ -139,7 +139,7 @@ def _check_sizes(file: Path) -> None:
     packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     if packed or sum(entry.file_size for entry in entries) > file.stat().st_size:
         raise WeightsError(
-            f"{file}: refused: its archive is compressed or claims more than it holds, which PyTorch's never is"
+            f"{file}: refused: its archive is compressed or claims more than it holds; PyTorch's never do"
         )
 
 

@@ -42,7 +42,7 @@ class ImageColumns:
         """
         if height * width > MAX_PIXELS:
             raise DataError(
-                f"the image {path}: expected at most {MAX_PIXELS} pixels, its annotation says {width} x {height}"
+                f"the image {path}: expected at most {MAX_PIXELS} pixels, annotated are {width} x {height}"
             )
         self.paths.append(path.encode())
         self.ids.append(str(id).encode())
@@ -246,9 +246,7 @@ def build_annotations(
         report.note("boxes clipped: they reached over the edge of the image", where, int(beyond.sum()))
     if segmentations is not None and objects.masks is not None:
         _check_sizes(objects.masks, images.size_array(), np.where(keep, owner, -1), place)
-        drop(
-            _broken_rings(segmentations), "objects dropped: an outline coordinate is NaN, infinite or far off"
-        )
+        drop(_broken_rings(segmentations), "objects dropped: an outline is NaN, infinite or far off")
         if masks_only:
             drop(_without_mask(segmentations), "objects dropped: no mask")
         report.note("rings dropped: fewer than three points", "segmentation", objects.masks.short_rings)
