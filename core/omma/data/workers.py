@@ -86,7 +86,11 @@ class Crew:
     def death(self, *, wait: float = 0.0) -> ProcessError | None:
         """The error that says that a worker died, with the sample; null if all are well after ``wait`` s."""
         if wait:
-            connection.wait([process.sentinel for process in self.processes], wait)
+            # One that is dying closes its end some time before its exit code can be had.
+            gone = connection.wait([process.sentinel for process in self.processes], wait)
+            for process in self.processes:
+                if process.sentinel in gone:
+                    process.join(wait)
         worker = next((number for number, process in enumerate(self.processes) if process.exitcode), None)
         if worker is None:
             return None
