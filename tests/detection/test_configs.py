@@ -40,7 +40,7 @@ def test_the_head_follows_the_number_of_classes(name: str):
     model = build(name, "data.num_classes=7", f"data.classes=[{', '.join('abcdefg')}]")
     parameters = dict(model.named_parameters())
     for key, rows in class_rows(model).items():
-        assert len(parameters[key]) == rows.repeats * 7 * rows.per_class + rows.background, key
+        assert len(parameters[key]) == rows.total(7), key
 
 
 @every_config

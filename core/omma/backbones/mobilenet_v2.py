@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from omma.backbones.base import Backbone, check_stages, run
-from omma.layers import ConvNormAct, NormKind
+from omma.layers import Activation, ConvNormAct, NormKind
 from omma.registry import register
 
 _LAYERS = (
@@ -30,6 +30,7 @@ class MobileNetV2(Backbone):
         strides: of the first block of each group; null: as published.
         dilations: of each group's depthwise convolutions.
         norm: kind of the norm layers.
+        act: activations.
         norm_eval: keep batch norm on its stored statistics during training too.
         numbered: call the layers of a block ``conv.0``, ``conv.1`` ..., as checkpoints of segmentation and
             pose do, in place of ``expand_conv``, ``depthwise_conv`` and ``linear_conv`` (detection).
@@ -50,6 +51,7 @@ class MobileNetV2(Backbone):
         strides: tuple[int, int, int, int, int, int, int] | None = None,
         dilations: tuple[int, int, int, int, int, int, int] = (1, 1, 1, 1, 1, 1, 1),
         norm: NormKind = "bn",
+        act: Activation = "relu6",
         norm_eval: bool = False,
         numbered: bool = False,
         frozen_stages: int = -1,
@@ -63,14 +65,16 @@ class MobileNetV2(Backbone):
         self.recompute = recompute
         steps = strides or tuple(stride for *_, stride in _LAYERS)
         channels = rounded(32 * width)
-        self.conv1 = ConvNormAct(3, channels, 3, stride=2, padding=1, norm=norm, act="relu6")
+        self.conv1 = ConvNormAct(3, channels, 3, stride=2, padding=1, norm=norm, act=act)
         widths, reached = [], [2]
         for i, (expand, out, count, _) in enumerate(_LAYERS[: max(out_indices) + 1]):
             out = rounded(out * width)
             blocks = []
             for j in range(count):
                 stride = steps[i] if j == 0 else 1
-                block = InvertedResidual(channels, out, stride, dilations[i], expand, norm, numbered=numbered)
+                block = InvertedResidual(
+                    channels, out, stride, dilations[i], expand, norm, act, numbered=numbered
+                )
                 blocks.append(block)
                 channels = out
             self.add_module(f"layer{i + 1}", nn.Sequential(*blocks))
@@ -78,7 +82,7 @@ class MobileNetV2(Backbone):
             reached.append(reached[-1] * steps[i])
         if max(out_indices) == 7:
             widths.append(rounded(1280 * max(width, 1.0)))
-            self.conv2 = ConvNormAct(channels, widths[-1], 1, norm=norm, act="relu6")
+            self.conv2 = ConvNormAct(channels, widths[-1], 1, norm=norm, act=act)
             reached.append(reached[-1])
         self.out_channels = tuple(widths[i] for i in out_indices)
         self.strides = tuple(reached[i + 1] for i in out_indices)
@@ -112,6 +116,7 @@ class InvertedResidual(nn.Module):
         dilation: int,
         expand: int,
         norm: NormKind,
+        act: Activation,
         *,
         numbered: bool,
     ) -> None:
@@ -120,7 +125,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and in_channels == out_channels
         layers: dict[str, nn.Module] = {}
         if expand > 1:
-            layers["expand_conv"] = ConvNormAct(in_channels, inner, 1, norm=norm, act="relu6")
+            layers["expand_conv"] = ConvNormAct(in_channels, inner, 1, norm=norm, act=act)
         layers["depthwise_conv"] = ConvNormAct(
             inner,
             inner,
@@ -130,7 +135,7 @@ class InvertedResidual(nn.Module):
             dilation=dilation,
             groups=inner,
             norm=norm,
-            act="relu6",
+            act=act,
         )
         layers["linear_conv"] = ConvNormAct(inner, out_channels, 1, norm=norm, act=None)
         if numbered:

@@ -30,7 +30,7 @@ def class_rows(model: nn.Module) -> dict[str, ClassRows]:
 def move_rows(
     source: Tensor, target: Tensor, rows: ClassRows, theirs: Sequence[str], ours: Sequence[str], where: str
 ) -> Tensor:
-    """``target`` with the rows of those classes that ``source`` has too, and the background's.
+    """``target`` with the rows of those classes that ``source`` has too, and those of no class.
 
     Args:
         source: parameter for the classes ``theirs``.
@@ -46,21 +46,21 @@ def move_rows(
     if source.shape[1:] != target.shape[1:]:
         raise WeightsError(f"{where}: {tuple(source.shape)} in the file, {tuple(target.shape)} in the model")
     for side, value, names in (("file", source, theirs), ("model", target, ours)):
-        expected = rows.repeats * len(names) * rows.per_class + rows.background
+        expected = rows.total(len(names))
         if len(value) != expected:
             raise WeightsError(
                 f"{where}: {len(value)} rows in the {side}, but its {len(names)} classes make {expected}"
             )
     out = target.clone()
-    background = int(rows.background)
-    trailing = source.shape[1:]
-    old = source[: len(source) - background].unflatten(0, (rows.repeats, len(theirs), rows.per_class))
+    trailing, shared = source.shape[1:], int(rows.background)
+    old = source.reshape(rows.repeats, -1, *trailing)
     # A view: what is written into it is written into ``out``.
-    new = out[: len(out) - background].view(rows.repeats, len(ours), rows.per_class, *trailing)
-    place = {name: label for label, name in enumerate(theirs)}
+    new = out.view(rows.repeats, -1, *trailing)
+    new[:, : rows.before] = old[:, : rows.before]
+    new[:, new.shape[1] - shared :] = old[:, old.shape[1] - shared :]
+    place = {name: rows.before + label * rows.per_class for label, name in enumerate(theirs)}
     for label, name in enumerate(ours):
         if name in place:
-            new[:, label] = old[:, place[name]].to(new.dtype)
-    if rows.background:
-        out[-1] = source[-1]
+            first = rows.before + label * rows.per_class
+            new[:, first : first + rows.per_class] = old[:, place[name] : place[name] + rows.per_class]
     return out

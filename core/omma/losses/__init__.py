@@ -2,17 +2,19 @@
 
 from omma.losses.base import Loss
 from omma.losses.cross_entropy import BinaryCrossEntropyLoss, CrossEntropyLoss
+from omma.losses.dice import DiceLoss
 from omma.losses.distribution import DistributionFocalLoss
 from omma.losses.focal import FocalLoss
 from omma.losses.gaussian_focal import GaussianFocalLoss
 from omma.losses.harmonized import GHMClassificationLoss, GHMRegressionLoss
 from omma.losses.iou import GIoULoss, IoULoss
 from omma.losses.quality import QualityFocalLoss, VarifocalLoss
-from omma.losses.regression import L1Loss, SmoothL1Loss
+from omma.losses.regression import L1Loss, MSELoss, SmoothL1Loss
 
 __all__ = [
     "BinaryCrossEntropyLoss",
     "CrossEntropyLoss",
+    "DiceLoss",
     "DistributionFocalLoss",
     "FocalLoss",
     "GHMClassificationLoss",
@@ -22,6 +24,7 @@ __all__ = [
     "IoULoss",
     "L1Loss",
     "Loss",
+    "MSELoss",
     "QualityFocalLoss",
     "SmoothL1Loss",
     "VarifocalLoss",

@@ -13,16 +13,16 @@ from omma.registry import register
 
 @register
 class IoULoss(Loss):
-    """-log IoU (Yu et al., UnitBox, 2016) or 1 - IoU.
+    """-log IoU (Yu et al., UnitBox, 2016), 1 - IoU, or 1 - IoU^2 (Ge et al., YOLOX, 2021).
 
     Args:
-        mode: ``log`` or ``linear``.
+        mode: ``log``, ``linear`` or ``square``.
         eps: smallest IoU in the logarithm.
         loss_weight: factor of the whole.
     """
 
     def __init__(
-        self, *, mode: Literal["log", "linear"] = "log", eps: float = 1e-6, loss_weight: float = 1.0
+        self, *, mode: Literal["log", "linear", "square"] = "log", eps: float = 1e-6, loss_weight: float = 1.0
     ) -> None:
         super().__init__(loss_weight=loss_weight)
         self.mode = mode
@@ -32,7 +32,9 @@ class IoULoss(Loss):
         """(N,)."""
         self.check_same_shape(pred, target)
         iou = elementwise_iou(pred, target).clamp(min=self.eps)
-        return -iou.log() if self.mode == "log" else 1 - iou
+        if self.mode == "log":
+            return -iou.log()
+        return 1 - (iou if self.mode == "linear" else iou.square())
 
 
 @register

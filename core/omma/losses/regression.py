@@ -20,6 +20,16 @@ class L1Loss(Loss):
 
 
 @register
+class MSELoss(Loss):
+    """(pred - target)^2, elementwise."""
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The shape of ``pred``."""
+        self.check_same_shape(pred, target)
+        return F.mse_loss(pred, target, reduction="none")
+
+
+@register
 class SmoothL1Loss(Loss):
     """Quadratic below ``beta`` and linear above (Girshick, Fast R-CNN, 2015), elementwise.
 

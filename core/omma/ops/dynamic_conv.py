@@ -40,7 +40,7 @@ def _reference(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> 
     instances, c_out, _, kh, kw = weight.shape
     if kh == kw == 1 and padding == 0:
         # As one batch of matrix products: convolutions with many groups are slow on every device.
-        out = (weight.reshape(instances, c_out, c) @ x.reshape(maps, c, h * w)).reshape(-1, c_out, h, w)
+        out = (weight.reshape(instances, c_out, c) @ x.reshape(maps, c, h * w)).unflatten(2, (h, w))
         return out if bias is None else out + bias[..., None, None]
     groups = 1 if maps == 1 else instances
     out = F.conv2d(

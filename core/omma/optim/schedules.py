@@ -66,10 +66,12 @@ class Schedule(ABC):
     def curve(self, step: int, total_steps: int, steps_per_epoch: float) -> float:
         """The factor without the warm-up."""
 
-    def decay_progress(self, step: int, total_steps: int, steps_per_epoch: float, flat: float) -> float:
-        """0 until the warm-up and the first ``flat`` of the run are over, then linear to 1 at its end."""
+    def decay_progress(
+        self, step: int, total_steps: int, steps_per_epoch: float, flat: float, end: float = 1.0
+    ) -> float:
+        """0 until warm-up and the first ``flat`` of the run are over, then linear to 1 at ``end`` of it."""
         begin = max(self.warmup.length(steps_per_epoch) if self.warmup else 0, round(flat * total_steps))
-        return min(max(step - begin, 0) / max(total_steps - begin, 1), 1.0)
+        return min(max(step - begin, 0) / max(round(end * total_steps) - begin, 1), 1.0)
 
 
 @register
@@ -116,19 +118,23 @@ class Cosine(Schedule):
     Args:
         final: factor at the end of the run.
         flat: fraction of the run before the fall begins.
+        end: fraction of the run after which ``final`` is reached and kept.
         warmup: rise at the start.
     """
 
-    def __init__(self, *, final: float = 0.0, flat: float = 0.0, warmup: Warmup | None = None) -> None:
+    def __init__(
+        self, *, final: float = 0.0, flat: float = 0.0, end: float = 1.0, warmup: Warmup | None = None
+    ) -> None:
         super().__init__(warmup=warmup)
-        if not 0 <= flat < 1:
-            raise ValueError(f"flat must be in 0..1, got {flat}")
+        if not 0 <= flat < end <= 1:
+            raise ValueError(f"need 0 <= flat < end <= 1, got flat={flat}, end={end}")
         self.final = final
         self.flat = flat
+        self.end = end
 
     def curve(self, step: int, total_steps: int, steps_per_epoch: float) -> float:
         """See ``Schedule.curve``."""
-        progress = self.decay_progress(step, total_steps, steps_per_epoch, self.flat)
+        progress = self.decay_progress(step, total_steps, steps_per_epoch, self.flat, self.end)
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
 
 

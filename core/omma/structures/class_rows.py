@@ -7,13 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ClassRows:
-    """Axis 0 of a parameter as (repeats, classes, per_class) rows, and a background row after them.
+    """Axis 0 of a parameter as ``repeats`` groups of rows: ``before``, (classes, per_class), background.
 
     RetinaNet's 9 anchors x 80 classes are ``ClassRows(repeats=9)``; a box regressor with 4 numbers per class
     is ``ClassRows(per_class=4)``; a softmax classifier with background last is
-    ``ClassRows(background=True)``.
+    ``ClassRows(background=True)``; YOLOv3's 3 anchors with 5 numbers of their own before the classes are
+    ``ClassRows(repeats=3, before=5)``.
     """
 
     repeats: int = 1
+    before: int = 0
     per_class: int = 1
     background: bool = False
+
+    def total(self, classes: int) -> int:
+        """Rows for so many classes."""
+        return self.repeats * (self.before + classes * self.per_class + self.background)

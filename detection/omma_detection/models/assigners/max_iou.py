@@ -39,7 +39,8 @@ class MaxIoUAssigner:
         positive_iou: from this IoU on a prior has the object.
         negative_iou: below it is background; in between it counts for nothing.
         match_low_quality: give each object its best priors even below ``positive_iou``...
-        min_positive_iou: ...but not below this.
+        min_positive_iou: ...but not below this...
+        one_best: ...and of several equally good ones only the first.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class MaxIoUAssigner:
         negative_iou: float,
         match_low_quality: bool = True,
         min_positive_iou: float = 0.0,
+        one_best: bool = False,
     ) -> None:
         if not 0 <= negative_iou <= positive_iou <= 1:
             raise ValueError(
@@ -58,6 +60,7 @@ class MaxIoUAssigner:
         self.negative_iou = negative_iou
         self.match_low_quality = match_low_quality
         self.min_positive_iou = min_positive_iou
+        self.one_best = one_best
 
     @torch.no_grad()
     def __call__(self, priors: Tensor, objects: Tensor, valid: Tensor | None = None) -> Assignment:
@@ -79,6 +82,8 @@ class MaxIoUAssigner:
             top = iou.amax(dim=1, keepdim=True) if iou.shape[1] else iou.new_zeros(len(objects), 1)
             # A box without area overlaps nothing: its best IoU of 0 is that of every prior.
             wants = (iou == top) & (top >= self.min_positive_iou) & (top > 0)
+            if self.one_best:
+                wants &= wants.cumsum(dim=1) == 1
             rank = torch.arange(len(objects), device=iou.device)[:, None]
             last = torch.where(wants, rank, -1).amax(dim=0)
             assigned = torch.where(last >= 0, last, assigned)

@@ -10,7 +10,7 @@ from omma.layers import NormKind, init_conv, prior_bias
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.coders import DeltaCoder, SideCoder
-from omma_detection.models.heads.dense import DenseHead, conv_tower, map_sizes
+from omma_detection.models.heads.dense import DenseHead, map_sizes, shared_towers
 from omma_detection.models.heads.detections import Selection, image_sizes
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.priors import AnchorGenerator
@@ -96,17 +96,3 @@ class AnchorTowers(DenseHead):
     def grid(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Anchors (H * W * A, 4) of each level."""
         return self.anchors.grid(map_sizes(maps), maps[0].device)
-
-
-def shared_towers(
-    in_channels: int, channels: int, count: int, *, norm: NormKind | None, towers: int
-) -> nn.ModuleList:
-    """Towers of convolutions that share their weights and have norms of their own.
-
-    The weights have one name in each tower, as in OpenMMLab's checkpoints.
-    """
-    made = [conv_tower(in_channels, channels, count, norm=norm) for _ in range(towers)]
-    for tower in made[1:]:
-        for first, other in zip(made[0].children(), tower.children()):
-            other.conv = first.conv
-    return nn.ModuleList(made)

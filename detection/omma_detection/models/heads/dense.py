@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from omma.backbones import Backbone
-from omma.layers import ConvNormAct, DeformVersion, NormKind
+from omma.layers import Activation, ConvNormAct, DeformVersion, NormKind
 from omma.necks import Neck
 from omma.structures import Batch, Prediction
 
@@ -18,8 +18,8 @@ from omma.structures import Batch, Prediction
 class DenseHead(nn.Module, ABC):
     """Raw maps, their loss, and the boxes that they say."""
 
-    in_channels: int
-    """Channels of every level that comes in."""
+    in_channels: int | tuple[int, ...]
+    """Channels of every level that comes in, or of each."""
     strides: tuple[int, ...]
     """Input pixels per position, one per level."""
     num_classes: int
@@ -46,8 +46,9 @@ def conv_tower(
     bias: bool | None = None,
     deform: Mapping[int, DeformVersion] | None = None,
     deform_groups: int = 1,
+    act: Activation = "relu",
 ) -> nn.Sequential:
-    """``count`` 3x3 convolutions of ``channels`` maps, each with norm and ReLU; 0 is the identity.
+    """``count`` 3x3 convolutions of ``channels`` maps, each with norm and activation; 0 is the identity.
 
     ``deform`` says which of them, 0 the first, are deformable, and how.
 
@@ -67,12 +68,33 @@ def conv_tower(
                 padding=1,
                 bias=bias,
                 norm=norm,
+                act=act,
                 deform=kinds.get(i),
                 deform_groups=deform_groups if i in kinds else 1,
             )
             for i, (a, b) in enumerate(pairwise(widths))
         )
     )
+
+
+def shared_towers(
+    in_channels: int,
+    channels: int,
+    count: int,
+    *,
+    norm: NormKind | None,
+    towers: int,
+    act: Activation = "relu",
+) -> nn.ModuleList:
+    """Towers of convolutions that share their weights and have norms of their own.
+
+    The weights have one name in each tower, as in OpenMMLab's checkpoints.
+    """
+    made = [conv_tower(in_channels, channels, count, norm=norm, act=act) for _ in range(towers)]
+    for tower in made[1:]:
+        for first, other in zip(made[0].children(), tower.children()):
+            other.conv = first.conv
+    return nn.ModuleList(made)
 
 
 def map_sizes(maps: Sequence[Tensor]) -> list[tuple[int, int]]:
@@ -99,7 +121,7 @@ def check_levels(
     strides: Sequence[int],
     *,
     name: str,
-    head_channels: int,
+    head_channels: int | Sequence[int],
     head_strides: Sequence[int],
 ) -> None:
     """Whether a pyramid's levels are those that a head expects; ``name`` is the head's, for the message.
@@ -107,7 +129,8 @@ def check_levels(
     Raises:
         ValueError: other channels or strides.
     """
-    if set(channels) != {head_channels}:
+    expected = (head_channels,) * len(channels) if isinstance(head_channels, int) else tuple(head_channels)
+    if tuple(channels) != expected:
         raise ValueError(f"the pyramid has channels {tuple(channels)}, {name}.in_channels is {head_channels}")
     if tuple(strides) != tuple(head_strides):
         raise ValueError(

@@ -27,9 +27,14 @@ class Candidates:
     """(K,) int64."""
     images: Tensor
     """(K,) int64: position of the image in the batch."""
+    places: Tensor | None = None
+    """(K,) int64: number of the prior that each comes from, for heads that go on from there."""
 
     def __getitem__(self, index: Tensor) -> Candidates:
-        return Candidates(self.boxes[index], self.scores[index], self.labels[index], self.images[index])
+        places = None if self.places is None else self.places[index]
+        return Candidates(
+            self.boxes[index], self.scores[index], self.labels[index], self.images[index], places
+        )
 
     @classmethod
     def cat(cls, parts: Sequence[Candidates]) -> Candidates:
@@ -40,7 +45,10 @@ class Candidates:
             [p.labels for p in parts],
             [p.images for p in parts],
         )
-        return cls(*(torch.cat(field) for field in fields))
+        places = [p.places for p in parts if p.places is not None]
+        together = torch.cat(places) if len(places) == len(parts) else None
+        boxes, scores, labels, images = (torch.cat(field) for field in fields)
+        return cls(boxes, scores, labels, images, together)
 
 
 @register
@@ -145,6 +153,8 @@ class Selection:
     """Threshold of NMS within a class."""
     max_per_image: int = 100
     """Predictions per image."""
+    clip: bool = True
+    """Cut the boxes to the image."""
 
     def candidates(
         self,
@@ -152,20 +162,28 @@ class Selection:
         boxes_at: Callable[[Tensor, Tensor], Tensor],
         sizes: Tensor,
         quality: Tensor | None = None,
+        first: int = 0,
     ) -> Candidates:
-        """The best pairs of one level, their boxes within the images.
+        """The best pairs of one level.
 
         Args:
             scores: (N, P, C) in 0..1.
             boxes_at: for images (K,) and positions (K,) the boxes (K, 4) xyxy, in transformed pixels.
             sizes: (N, 2) heights and widths of the images.
             quality: (N, P), what the scores of the chosen pairs are multiplied by.
+            first: number of the level's first prior, from which ``places`` count.
         """
         image, position, label, score = top_candidates(scores, self.score_threshold, self.pre_nms)
-        boxes = clip_boxes(boxes_at(image, position), sizes[image])
+        boxes = boxes_at(image, position)
+        if self.clip:
+            boxes = clip_boxes(boxes, sizes[image])
         if quality is not None:
             score = score * quality[image, position]
-        return Candidates(boxes, score, label, image)
+        return Candidates(boxes, score, label, image, position + first)
+
+    def found(self, levels: Sequence[Candidates], batch: Batch) -> list[Candidates]:
+        """Candidates of all levels in transformed pixels -> each image's boxes in original pixels."""
+        return select(levels, batch, iou_threshold=self.nms_iou, max_per_image=self.max_per_image)
 
     def predictions(self, levels: Sequence[Candidates], batch: Batch) -> list[Prediction]:
         """Candidates of all levels in transformed pixels -> predictions in original pixels."""
@@ -178,12 +196,19 @@ DEFAULT_SELECTION = Selection()
 def to_predictions(
     levels: Sequence[Candidates], batch: Batch, *, iou_threshold: float, max_per_image: int
 ) -> list[Prediction]:
-    """Candidates of all levels in transformed pixels -> predictions in original pixels.
+    """As ``select``, as predictions."""
+    found = select(levels, batch, iou_threshold=iou_threshold, max_per_image=max_per_image)
+    return [Prediction(boxes=f.boxes, scores=f.scores, labels=f.labels) for f in found]
+
+
+def select(
+    levels: Sequence[Candidates], batch: Batch, *, iou_threshold: float, max_per_image: int
+) -> list[Candidates]:
+    """Candidates of all levels in transformed pixels -> each image's boxes in original pixels.
 
     Boxes without area are dropped; NMS works within each class.
     """
     pool = Candidates.cat(levels)
     scale = box_scales(batch, pool.boxes.device)[pool.images]
     pool = filter_small(replace(pool, boxes=pool.boxes / scale), 0)
-    found = suppress(pool, len(batch), iou_threshold=iou_threshold, max_per_image=max_per_image)
-    return [Prediction(boxes=f.boxes, scores=f.scores, labels=f.labels) for f in found]
+    return suppress(pool, len(batch), iou_threshold=iou_threshold, max_per_image=max_per_image)

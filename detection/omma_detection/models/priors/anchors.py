@@ -15,13 +15,12 @@ class AnchorGenerator:
     """The same set of boxes around every position of every level.
 
     At each position the boxes run over the aspect ratios first and the scales within them, as OpenMMLab
-    orders the channels of its heads. The box of the first position is centred on pixel (0, 0), or beside it.
+    orders the channels of its heads. The box of the first position is centred on pixel (0, 0).
 
     Args:
         strides: input pixels per position, one per level.
         ratios: height / width.
         scales: side of a square anchor in strides.
-        offset: place of the first centre, in strides; 0.5 is the middle of its cell.
     """
 
     def __init__(
@@ -30,14 +29,12 @@ class AnchorGenerator:
         strides: tuple[int, ...],
         ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
         scales: tuple[float, ...] = (8.0,),
-        offset: float = 0.0,
     ) -> None:
         if not strides or not ratios or not scales:
             raise ValueError("strides, ratios and scales must not be empty")
         self.strides = strides
         self.ratios = ratios
         self.scales = scales
-        self.offset = offset
 
     @property
     def per_position(self) -> int:
@@ -49,20 +46,14 @@ class AnchorGenerator:
         root = torch.tensor(self.ratios, dtype=torch.float32).sqrt()[:, None]
         scale = torch.tensor(self.scales, dtype=torch.float32)[None]
         width, height = (stride * scale / root).flatten(), (stride * scale * root).flatten()
-        return torch.stack([-width, -height, width, height], dim=1) / 2 + self.offset * stride
+        return torch.stack([-width, -height, width, height], dim=1) / 2
 
     def grid(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> list[Tensor]:
         """Anchors of each level of ``sizes`` (H, W): (H * W * A, 4) xyxy, pixels, row by row."""
-        levels = []
-        for (height, width), stride in zip(sizes, self.strides, strict=True):
-            y, x = torch.meshgrid(
-                torch.arange(height, device=device) * stride,
-                torch.arange(width, device=device) * stride,
-                indexing="ij",
-            )
-            shift = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)  # (H * W, 1, 4)
-            levels.append((shift + self.base_anchors(stride).to(device)).reshape(-1, 4))
-        return levels
+        return [
+            place(self.base_anchors(stride).to(device), size, stride)
+            for size, stride in zip(sizes, self.strides, strict=True)
+        ]
 
     def covered(self, sizes: Sequence[tuple[int, int]], images: Tensor) -> Tensor:
         """Whether the position of each anchor lies in the image and not in the padding beside it.
@@ -74,13 +65,24 @@ class AnchorGenerator:
         Returns:
             (N, sum of H * W * A) bool, in the order of ``grid``.
         """
-        levels = []
-        for (height, width), stride in zip(sizes, self.strides, strict=True):
-            y = torch.arange(height, device=images.device) * stride < images[:, :1]  # (N, H)
-            x = torch.arange(width, device=images.device) * stride < images[:, 1:]  # (N, W)
-            inside = (y[:, :, None] & x[:, None]).flatten(1)  # (N, H * W)
-            levels.append(inside.repeat_interleave(self.per_position, dim=1))
+        levels = [
+            in_image(size, images, stride).repeat_interleave(self.per_position, dim=1)
+            for size, stride in zip(sizes, self.strides, strict=True)
+        ]
         return torch.cat(levels, dim=1)
+
+
+def place(base: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """The anchors (A, 4) of position (0, 0) at every position of a level (H, W): (H * W * A, 4)."""
+    y, x = torch.meshgrid(*(torch.arange(n, device=base.device) * stride for n in size), indexing="ij")
+    shift = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)
+    return (shift + base).reshape(-1, 4)
+
+
+def in_image(size: tuple[int, int], images: Tensor, stride: int) -> Tensor:
+    """(N, H * W) bool: whether the positions of a level (H, W) lie in images of the sizes (N, 2), pixels."""
+    y, x = (torch.arange(n, device=images.device) * stride < images[:, i : i + 1] for i, n in enumerate(size))
+    return (y[:, :, None] & x[:, None]).flatten(1)
 
 
 @register
@@ -90,8 +92,7 @@ def OctaveAnchorGenerator(
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
     octave_base_scale: float = 4.0,
     scales_per_octave: int = 3,
-    offset: float = 0.0,
 ) -> AnchorGenerator:
     """Anchors whose scales divide an octave evenly, as RetinaNet's: 4, 4 * 2^(1/3), 4 * 2^(2/3)."""
     scales = tuple(octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave))
-    return AnchorGenerator(strides=strides, ratios=ratios, scales=scales, offset=offset)
+    return AnchorGenerator(strides=strides, ratios=ratios, scales=scales)

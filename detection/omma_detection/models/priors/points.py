@@ -36,3 +36,9 @@ class PointGenerator:
             )
             levels.append(torch.stack([x, y], dim=-1).reshape(-1, 2))
         return levels
+
+    def placed(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Points (P, 2) of all levels of ``sizes``, and the stride (P,) of each, pixels."""
+        levels = self.grid(sizes, device)
+        strides = [points.new_full((len(points),), float(s)) for points, s in zip(levels, self.strides)]
+        return torch.cat(levels), torch.cat(strides)
