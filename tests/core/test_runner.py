@@ -126,8 +126,10 @@ def test_a_signal_finishes_the_step_and_saves(number, new_run, tmp_path):
 
 
 def test_workers_outlive_a_signal_to_the_whole_group(new_run, tmp_path):
+    others = set(active_children())  # of other tests, which may still be ending
+
     def terminate_all() -> None:
-        workers = active_children()
+        workers = set(active_children()) - others
         assert len(workers) == 2
         for pid in [*(worker.pid for worker in workers), os.getpid()]:
             os.kill(pid, signal.SIGTERM)
@@ -138,8 +140,10 @@ def test_workers_outlive_a_signal_to_the_whole_group(new_run, tmp_path):
 
 
 def test_workers_terminated_alone_go_on(new_run, tmp_path):
+    others = set(active_children())
+
     def terminate_workers() -> None:
-        for worker in active_children():
+        for worker in set(active_children()) - others:
             os.kill(worker.pid, signal.SIGTERM)
 
     hooks = (At(2, terminate_workers),)

@@ -77,7 +77,7 @@ def predict(root: Path, weights: object, *words: object) -> list[object]:
             "model: {neck!: {type: GIoULoss}}",
             "c.yaml:2: model.neck.type: expected a Neck, but GIoULoss is a Loss",
         ),
-        ("model: {neck!: {type: FPM}}", "nothing is registered as 'FPM'\n    did you mean 'FPN'?"),
+        ("model: {neck!: {type: FPM}}", "nothing is registered as 'FPM'\n    did you mean 'FPN'"),
         ("a: !!python/object/apply:os.system ['exit 1']", "c.yaml:2: a: the tag"),
     ],
 )
