@@ -4,7 +4,7 @@ BIN := .venv/bin
 JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test golden lint format bench clean
+.PHONY: help install demo test golden lint format bench chaos clean
 
 help:
 	@echo "make demo    train a small detector on generated data and show the result (CPU, minutes)"
@@ -12,6 +12,7 @@ help:
 	@echo "make golden  compare with OpenMMLab's outputs (folder OMMA_GOLDEN, default ../shared/golden)"
 	@echo "make lint    ruff, import floors, types"
 	@echo "make bench   run the benchmarks and print their tables"
+	@echo "make chaos   hurt runs in every way that machines have and see that they go on (minutes)"
 
 install: .venv/installed
 
@@ -42,6 +43,9 @@ format: install
 
 bench: install
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+chaos: install
+	$(BIN)/python tests/chaos/campaign.py
 
 clean:
 	rm -rf .venv build dist

@@ -19,5 +19,9 @@ class WeightsError(OmmaError):
     """A weights or checkpoint file that is missing, damaged, unsafe, or made for another model."""
 
 
+class ProcessError(OmmaError):
+    """A worker or another process of the run died or got stuck; the message says where."""
+
+
 class SetupError(OmmaError):
     """The machine lacks what was asked for: a device, a writable folder, an optional package."""

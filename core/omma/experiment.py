@@ -25,6 +25,9 @@ class Loader:
     """Order of an epoch; random for training and as listed for evaluation if null."""
     group_by_aspect: bool = False
     """Batch wide images with wide ones and tall with tall, so that less padding is computed."""
+    timeout: float = 600.0
+    """Seconds to wait for a batch of the workers before the run ends, naming the images they are on;
+    0: for ever."""
 
 
 @dataclass(kw_only=True)

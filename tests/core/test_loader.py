@@ -26,6 +26,7 @@ class Loader:
     batch_size: int = 2
     sampler: Any = None
     group_by_aspect: bool = False
+    timeout: float = 60.0
 
 
 def noise(length=7, **options):

@@ -50,7 +50,10 @@ _UNREADABLE = (
     EOFError,
     IndexError,
     KeyError,
+    MemoryError,
     OSError,
+    OverflowError,
+    RecursionError,
     RuntimeError,
     TypeError,
     ValueError,
@@ -93,6 +96,7 @@ def load_pickled(file: Path) -> Any:
     """
     try:
         _check_head(file)
+        _check_sizes(file)
         foreign = _foreign_globals(file)
         unknown = [name for name in foreign if not _inert(name)]
         if unknown:
@@ -124,6 +128,19 @@ def _check_head(file: Path) -> None:
     for mark, what in _HEADS.items():
         if head.startswith(mark):
             raise WeightsError(f"{file}: is no weights file but {what}")
+
+
+def _check_sizes(file: Path) -> None:
+    """Refuse an archive that unpacks to more than it is: PyTorch stores its tensors as they are."""
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed or sum(entry.file_size for entry in entries) > file.stat().st_size:
+        raise WeightsError(
+            f"{file}: refused: its archive is compressed or claims more than it holds; PyTorch's never do"
+        )
 
 
 def _inert(name: str) -> bool:

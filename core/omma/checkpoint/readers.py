@@ -99,7 +99,7 @@ def _read_sharded(folder: Path) -> Weights:
 def _class_names(file: Path, text: str) -> tuple[str, ...]:
     try:
         names = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list):
         raise WeightsError(
@@ -120,6 +120,12 @@ def _read_pickled(file: Path) -> Weights:
     state = {
         name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)
     }
+    for name, tensor in state.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise WeightsError(
+                f"{file}: refused: the tensor {name} of shape {tuple(tensor.shape)} repeats "
+                f"{tensor.untyped_storage().nbytes()} bytes; save it with .contiguous()"
+            )
     if not state:
         keys = ", ".join(map(str, list(content)[:8]))
         raise WeightsError(f"{file}: no tensors there; its keys are {keys or 'none'}")

@@ -9,6 +9,7 @@ name only after all of it is on the disk.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -187,11 +188,16 @@ class CheckpointStore:
 def find_damage(path: Path) -> str | None:
     """What is wrong with the checkpoint folder ``path``, or null if its files have their checksums."""
     try:
-        files: Mapping[str, str] = json.loads((path / META).read_text(encoding="utf-8"))["files"]
+        meta = json.loads((path / META).read_text(encoding="utf-8"))
+        files: Mapping[str, str] = meta["files"]
+        if STATE not in files or not all(isinstance(meta[key], int) for key in ("step", "samples")):
+            return f"{META} lacks what every checkpoint has"
+        if any(Path(name).name != name for name in files):
+            return f"{META} names files outside the folder"
         for name, expected in files.items():
             if _digest(path / name) != expected:
                 return f"{name} has another checksum than when it was written"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"{type(error).__name__}: {error}"
     return None
 
@@ -260,6 +266,8 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
         except OSError:
             raise
         except Exception as error:  # torch and safetensors wrap what the disk said in their own errors
+            if shutil.disk_usage(folder).free < 1 << 20:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
             raise OSError(None, str(error)) from error
         digests[name] = _digest(folder / name)
     _write_meta(folder, checkpoint, digests)

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     config = Config.load(args.config, args.overrides)
     plan = check(config, Experiment)
     settings: Train = plan["train"].build()
-    start_processes(pick_device(settings.device))
+    start_processes(pick_device(settings.device), settings.patience())
     try:
         out = _run_folder(args)
         seed_all(settings.seed)

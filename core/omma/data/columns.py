@@ -15,7 +15,11 @@ import torch
 from torch import Tensor
 
 from omma.data.annotations import Annotations, Ragged, Report, Segmentations, starts_of
+from omma.data.images import MAX_PIXELS
 from omma.errors import DataError
+
+_FARTHEST = 2.0**16
+"""Pixels. pycocotools spends memory by the length of an outline, inside the image or not."""
 
 
 class ImageColumns:
@@ -31,7 +35,15 @@ class ImageColumns:
         return len(self.paths)
 
     def add(self, path: str, id: int | str, height: int, width: int) -> None:
-        """Append an image; ``path`` is relative to the image folder."""
+        """Append an image; ``path`` is relative to the image folder.
+
+        Raises:
+            DataError: its size is beyond what can be read.
+        """
+        if height * width > MAX_PIXELS:
+            raise DataError(
+                f"the image {path}: expected at most {MAX_PIXELS} pixels, annotated are {width} x {height}"
+            )
         self.paths.append(path.encode())
         self.ids.append(str(id).encode())
         self.numeric_ids = self.numeric_ids and isinstance(id, int)
@@ -83,6 +95,7 @@ class ObjectColumns:
 
         Raises:
             TypeError: a coordinate is no number.
+            OverflowError: a number has no place in a machine's.
             ValueError: a ring has an odd number of coordinates, or the run lengths are broken.
         """
         x1, y1, x2, y2 = box
@@ -145,7 +158,10 @@ def _compressed(rle: dict[str, Any]) -> tuple[bytes, tuple[int, int]]:
     if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size)):
         raise ValueError(f"expected 'size': [height, width] in a run-length encoding, got {size!r:.60}")
     if isinstance(counts, str):
-        return counts.encode(), (size[0], size[1])
+        code = counts.encode()
+        if _length(code) != size[0] * size[1]:
+            raise ValueError(f"the compressed run lengths don't fill a mask of {size[0]} x {size[1]} pixels")
+        return code, (size[0], size[1])
     if not (isinstance(counts, list) and all(isinstance(count, int) and count >= 0 for count in counts)):
         raise TypeError(f"expected run lengths as a list or text, got {counts!r:.60}")
     if sum(counts) != size[0] * size[1]:
@@ -156,6 +172,31 @@ def _compressed(rle: dict[str, Any]) -> tuple[bytes, tuple[int, int]]:
 
     encoder: Any = mask
     return encoder.frPyObjects(rle, *size)["counts"], (size[0], size[1])
+
+
+def _length(code: bytes) -> int:
+    """Pixels that a compressed run-length encoding covers; -1 if it is none.
+
+    pycocotools' own decoder reads and writes outside its memory where an encoding is cut off or too long.
+    COCO writes each number in groups of five bits, from the lowest on, each plus 48; bit 5 says that more
+    follow, bit 4 of the last group is the sign. From the fourth run on, the difference to the one two before.
+    """
+    groups = np.frombuffer(code, np.uint8).astype(np.int64) - 48
+    if len(groups) == 0 or groups.min() < 0 or groups.max() > 63 or groups[-1] & 32:
+        return -1
+    ends = np.flatnonzero(groups & 32 == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > 7:  # 35 bits are more than any image has pixels
+        return -1
+    shift = 5 * (np.arange(len(groups)) - np.repeat(starts, lengths))
+    values = np.add.reduceat((groups & 31) << shift, starts)
+    values -= ((groups[ends] & 16) > 0).astype(np.int64) << (5 * lengths)
+    runs = values.copy()
+    for first in (1, 2):
+        # The very first run stands alone: number 3 is told from 1, 4 from 2, 5 from 3 ...
+        runs[first::2] = values[first::2].cumsum()
+    return int(runs.sum()) if runs.min() >= 0 else -1
 
 
 def build_annotations(
@@ -205,7 +246,7 @@ def build_annotations(
         report.note("boxes clipped: they reached over the edge of the image", where, int(beyond.sum()))
     if segmentations is not None and objects.masks is not None:
         _check_sizes(objects.masks, images.size_array(), np.where(keep, owner, -1), place)
-        drop(_broken_rings(segmentations), "objects dropped: an outline coordinate is NaN or infinite")
+        drop(_broken_rings(segmentations), "objects dropped: an outline is NaN, infinite or far off")
         if masks_only:
             drop(_without_mask(segmentations), "objects dropped: no mask")
         report.note("rings dropped: fewer than three points", "segmentation", objects.masks.short_rings)
@@ -255,9 +296,9 @@ def _check_sizes(
 
 
 def _broken_rings(segmentations: Segmentations) -> np.ndarray:
-    """(O,) bool: objects with an outline that isn't finite."""
+    """(O,) bool: objects with an outline that isn't finite, or farther off than any image reaches."""
     broken = np.zeros(len(segmentations), bool)
-    values = np.flatnonzero(~np.isfinite(segmentations.rings.values.numpy()))
+    values = np.flatnonzero(~(np.abs(segmentations.rings.values.numpy()) < _FARTHEST))
     rings = np.searchsorted(segmentations.rings.starts.numpy(), values, side="right") - 1
     broken[np.searchsorted(segmentations.starts.numpy(), rings, side="right") - 1] = True
     return broken

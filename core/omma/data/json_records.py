@@ -39,6 +39,8 @@ def read_records(path: Path, handlers: Mapping[str, Handler]) -> set[str]:
         return _Reader(path, text, handlers).read()
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise DataError(f"{path}: not an annotation file: {error}") from None
     except RecursionError:
         raise DataError(f"{path}: not an annotation file: its lists are nested too deeply") from None
 

@@ -17,6 +17,7 @@ from omma.data.collate import collate
 from omma.data.dataset import Dataset
 from omma.data.samplers import Sampler
 from omma.data.stream import EvalStream, Key, TrainStream
+from omma.data.workers import Crew, WorkerLog
 from omma.errors import OmmaError
 from omma.structures import Batch, Sample
 
@@ -29,28 +30,45 @@ class LoaderSettings(Protocol):
     workers: int
     sampler: Sampler | None
     group_by_aspect: bool
+    timeout: float
 
 
 class BatchLoader(DataLoader[Batch]):
-    """Batches from worker processes. An ``OmmaError`` of a worker comes out as it was raised there."""
+    """Batches from worker processes.
+
+    An ``OmmaError`` of a worker comes out as it was raised there. A worker that dies, or doesn't answer in
+    time, gives a ``ProcessError`` with the image it was on.
+    """
 
     def __iter__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Start the workers and return the iterator over batches."""
         if self.num_workers:
             # Here: a forked worker would wait for ever for the end of OpenCV's threads, which only we have.
             cv2.setNumThreads(1)
-        return _raising(super().__iter__())
+        batches: Any = super().__iter__()
+        samples: Any = self.dataset
+        return _raising(batches, Crew(getattr(batches, "_workers", ()), samples.log, samples.dataset))
 
 
-def _raising(batches: Iterator[Batch | OmmaError]) -> Iterator[Batch]:
+def _raising(batches: Any, crew: Crew) -> Iterator[Batch]:
     failure = None
-    for batch in batches:
-        if isinstance(batch, OmmaError):
-            failure = batch
-            break
-        yield batch
-    # Ends the workers now: the traceback of the error may hold this frame for long.
-    del batches
+    try:
+        for batch in batches:
+            if isinstance(batch, OmmaError):
+                failure = batch
+                break
+            yield batch
+    except Exception as error:
+        # torch's own look at its workers finds them late or gone; or one is lost while it hands over a batch.
+        if isinstance(error, RuntimeError) and "DataLoader timed out" in str(error):
+            failure = crew.late(batches._timeout)
+        else:
+            failure = crew.death(wait=1.0 if isinstance(error, EOFError | OSError) else 0.0)
+        if failure is None:
+            raise
+    finally:
+        # Now: the traceback of the error may hold this frame for long.
+        crew.end()
     if failure is not None:
         raise failure
 
@@ -62,13 +80,14 @@ class SeededSamples(torch.utils.data.Dataset[Any]):
     generators of the training process stay untouched.
     """
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
+    def __init__(self, dataset: Dataset, seed: int, log: WorkerLog) -> None:
         self.dataset = dataset
         self.seed = seed
+        self.log = log
 
     def __getitem__(self, key: Key) -> Sample | OmmaError:
         """The sample at (epoch, position), or what is wrong with it: the loader would wrap a traceback."""
-        with seeded(self.seed, *key):
+        with self.log.on(key[1]), seeded(self.seed, *key):
             try:
                 return self.dataset[key[1]]
             except OmmaError as error:
@@ -128,9 +147,10 @@ def make_eval_loader(loader: LoaderSettings, *, rank: int = 0, world: int = 1) -
 
 def _make(loader: LoaderSettings, stream: TrainStream | EvalStream, seed: int) -> BatchLoader:
     return BatchLoader(
-        SeededSamples(loader.dataset, seed),
+        SeededSamples(loader.dataset, seed, WorkerLog(loader.workers)),
         batch_sampler=stream,  # pyright: ignore[reportArgumentType]  # typed for int, but any key will do
         num_workers=loader.workers,
+        timeout=loader.timeout if loader.workers else 0,
         collate_fn=_collate,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_start_worker,

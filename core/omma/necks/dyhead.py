@@ -26,19 +26,29 @@ class DyHead(Neck):
         in_channels: channels of each level, the same for all.
         out_channels: channels of every level.
         num_blocks: blocks in a row.
+        zero_offsets: taps start where those of ordinary convolutions are.
 
     Raises:
         ValueError: the levels differ in channels.
     """
 
-    def __init__(self, *, in_channels: tuple[int, ...], out_channels: int = 256, num_blocks: int = 6) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: tuple[int, ...],
+        out_channels: int = 256,
+        num_blocks: int = 6,
+        zero_offsets: bool = True,
+    ) -> None:
         super().__init__()
         if len(set(in_channels)) != 1:
             raise ValueError(f"in_channels must be the same for every level, got {in_channels}")
         self.in_channels = in_channels
         self.out_channels = (out_channels,) * len(in_channels)
         widths = (in_channels[0], *(out_channels,) * num_blocks)
-        self.dyhead_blocks = nn.Sequential(*(DyHeadBlock(a, b) for a, b in pairwise(widths)))
+        self.dyhead_blocks = nn.Sequential(
+            *(DyHeadBlock(a, b, zero_offsets=zero_offsets) for a, b in pairwise(widths))
+        )
 
     def out_strides(self, strides: tuple[int, ...]) -> tuple[int, ...]:
         """Those of the maps that come in."""
@@ -55,9 +65,10 @@ class DyHeadBlock(nn.Module):
     Args:
         in_channels: C of every level.
         out_channels: C' of every level.
+        zero_offsets: taps start where those of ordinary convolutions are.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, zero_offsets: bool = True) -> None:
         super().__init__()
         self.spatial_conv_high = _DeformNorm(in_channels, out_channels)
         self.spatial_conv_mid = _DeformNorm(in_channels, out_channels)
@@ -68,8 +79,9 @@ class DyHeadBlock(nn.Module):
         )
         self.task_attn_module = DynamicReLU(out_channels)
         init_conv(self, std=0.01)
-        for value in self.spatial_conv_offset.parameters():
-            nn.init.zeros_(value)
+        if zero_offsets:
+            for value in self.spatial_conv_offset.parameters():
+                nn.init.zeros_(value)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """Levels, fine to coarse, (N, C, H_i, W_i) -> (N, C', H_i, W_i)."""

@@ -14,16 +14,29 @@ from omma.parallel.processes import (
     start_processes,
     world,
 )
+from omma.parallel.watchdog import Watchdog
+from omma.parallel.whereabouts import here
 from omma.parallel.whole import load_whole_state, sharded_state, whole_state
-from omma.parallel.wrap import LossModule, gradient_exchange, gradient_norm, pick_mode, wrap, writers_group
+from omma.parallel.wrap import (
+    LossModule,
+    backward,
+    gradient_exchange,
+    gradient_norm,
+    pick_mode,
+    wrap,
+    writers_group,
+)
 
 __all__ = [
     "LossModule",
+    "Watchdog",
+    "backward",
     "end_processes",
     "from_main",
     "gather",
     "gradient_exchange",
     "gradient_norm",
+    "here",
     "is_main",
     "largest",
     "load_whole_state",

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from omma.errors import SetupError
+from omma.parallel.whereabouts import collective
 
 T = TypeVar("T")
 
@@ -37,14 +38,18 @@ def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return torch.device("cuda", local)
 
 
-def start_processes(device: torch.device, timeout: timedelta = timedelta(minutes=30)) -> None:
-    """Join the process group that ``torchrun`` describes; nothing to do without it or a second time."""
+def start_processes(device: torch.device, timeout: float | None = 1800.0) -> None:
+    """Join the process group that ``torchrun`` describes; nothing to do without it or a second time.
+
+    ``timeout`` is the watchdog's, in seconds; what waits for another process gives up a little later.
+    """
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # Both: tensors of the CPU travel by gloo also where the model is on GPUs.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timeout)
+        patience = timedelta(days=365) if timeout is None else timedelta(seconds=1.5 * timeout + 5)
+        dist.init_process_group(backend, timeout=patience)
 
 
 def end_processes() -> None:
@@ -73,7 +78,8 @@ def gather(value: T) -> list[T]:
     if world() == 1:
         return [value]
     values: list[Any] = [None] * world()
-    dist.gather_object(value, values if is_main() else None)
+    with collective("gather (records, states)"):
+        dist.gather_object(value, values if is_main() else None)
     return values if is_main() else []
 
 
@@ -89,7 +95,8 @@ def from_main(make: Callable[[], T]) -> T:
         except Exception as caught:  # told to the others first, who would wait for ever
             error = caught
             outcome[1] = f"{type(caught).__name__}: {caught}"
-    dist.broadcast_object_list(outcome)
+    with collective("broadcast (what process 0 made)"):
+        dist.broadcast_object_list(outcome)
     if error is not None:
         raise error
     if outcome[1] is not None:
@@ -102,7 +109,8 @@ def largest(value: int) -> int:
     if world() == 1:
         return value
     tensor = torch.tensor(value)
-    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    with collective("all_reduce (requests to stop)"):
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
     return int(tensor)
 
 
@@ -111,7 +119,8 @@ def mean(tensor: Tensor) -> Tensor:
     if world() == 1:
         return tensor
     total = tensor.clone()
-    dist.all_reduce(total)
+    with collective("all_reduce (logged losses)"):
+        dist.all_reduce(total)
     return total / world()
 
 
@@ -130,7 +139,8 @@ def normalizer(count: Tensor | float, *, least: float = 1.0) -> Tensor | float:
         return count.clamp(min=least) if isinstance(count, Tensor) else max(count, least)
     # A number travels on the CPU: the device need not be waited for.
     total = count.detach().float().clone() if isinstance(count, Tensor) else torch.tensor(float(count))
-    dist.all_reduce(total)
+    with collective("all_reduce (counts of the losses)"):
+        dist.all_reduce(total)
     share = total.clamp(min=least) / world()
     return share if isinstance(count, Tensor) else float(share)
 
@@ -145,7 +155,8 @@ def share_tensors(tensors: Iterable[Tensor]) -> None:
     for same in kinds.values():
         # In one message: a model has hundreds of small ones.
         flat = torch.cat([tensor.reshape(-1) for tensor in same])
-        dist.broadcast(flat, src=0)
+        with collective("broadcast (weights or buffers)"):
+            dist.broadcast(flat, src=0)
         for tensor, values in zip(same, flat.split([tensor.numel() for tensor in same])):
             tensor.copy_(values.view_as(tensor))
 

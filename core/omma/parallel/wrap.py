@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from omma.errors import SetupError
 from omma.model import Model
 from omma.parallel.processes import share_tensors, world
+from omma.parallel.whereabouts import collective
 from omma.structures import Batch
 
 Mode = Literal["none", "ddp", "fsdp"]
@@ -115,6 +116,15 @@ def gradient_exchange(net: nn.Module, model: nn.Module, last: bool) -> Iterator[
             yield
     else:
         yield
+
+
+def backward(total: Tensor, *, last: bool) -> None:
+    """Gradients of ``total``, exchanged between processes after the last of the accumulated batches."""
+    if last and world() > 1:
+        with collective("all_reduce (gradients)"):
+            total.backward()
+    else:
+        total.backward()
 
 
 def gradient_norm(parameters: Iterable[Tensor], clip: float | None) -> Tensor:

@@ -15,7 +15,7 @@ from omma.data.loader import LoaderSettings, make_eval_loader
 from omma.errors import OmmaError
 from omma.metrics import Metric, MetricReport
 from omma.model import Model
-from omma.parallel import from_main, gather, rank, world
+from omma.parallel import from_main, gather, here, rank, world
 from omma.runner.precision import Precision, autocast
 from omma.structures import Batch, Prediction
 
@@ -77,6 +77,7 @@ def evaluate(
             for done, batch in enumerate(islice(iter(batches), total), start=1):
                 if should_stop is not None and should_stop():
                     raise Interrupted
+                here.at("evaluation")
                 _judge(model, batch, dataset, metrics, device)
                 if progress is not None:
                     progress(done, total)
@@ -100,6 +101,7 @@ def _on_cpu(prediction: Prediction) -> Prediction:
 
 
 def _result(metrics: Sequence[Metric], step: int) -> EvalResult:
+    here.at("metrics")
     for metric in metrics:
         merged = {index: record for records in gather(metric.records) for index, record in records.items()}
         if merged:

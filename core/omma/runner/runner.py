@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,19 @@ from omma.checkpoint.store import CheckpointStore, read_checkpoint
 from omma.checkpoint.writer import BackgroundWriter
 from omma.config import Config
 from omma.data.loader import LoaderSettings, make_train_loader
-from omma.errors import SetupError
+from omma.errors import OmmaError, SetupError
 from omma.hooks.base import Hook
 from omma.layers import synchronize_batch_norms
 from omma.metrics import Metric
 from omma.model import Model
 from omma.optim import EMA, Optimizer, Schedule
 from omma.parallel import (
+    Watchdog,
+    backward,
     from_main,
     gradient_exchange,
     gradient_norm,
+    here,
     is_main,
     pick_device,
     pick_mode,
@@ -40,14 +45,17 @@ from omma.parallel import (
 from omma.runner.clock import Clock, memory_mb
 from omma.runner.evaluate import EvalResult, Interrupted, evaluate
 from omma.runner.length import Length
+from omma.runner.offender import save_batches
 from omma.runner.precision import autocast, make_scaler
 from omma.runner.rng import untouched_rng
 from omma.runner.settings import Train
 from omma.runner.state import Standing, capture, restore, restore_generators
 from omma.runner.stop import Reason, StopRequest
-from omma.runner.watch import LossWatch
+from omma.runner.watch import LossWatch, NonFiniteLossError
 from omma.structures import Batch
 from omma.task import Task
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ class Runner:
         self.settings, self.out, self.task, self.config = settings, out, task, config
         self.eval_batches = eval_batches
         self.device = pick_device(settings.device)
-        start_processes(self.device)
+        start_processes(self.device, settings.patience())
         if settings.deterministic:
             _be_deterministic()
         self.train_loader, self.val_loader = train, val
@@ -172,20 +180,25 @@ class Runner:
         Raises:
             NonFiniteLossError: a loss is NaN or infinite.
             DataError: an image can't be read.
-            SetupError: a checkpoint can't be written.
+            ProcessError: a worker, or another process, died or hangs.
+            SetupError: the run folder can't be written to.
         """
         self.stop = StopRequest(self.settings.time_limit())
         error: BaseException | None = None
-        with self.stop.listening():
+        with self.stop.listening(), Watchdog(self.settings.patience()) as watchdog:
             try:
                 self._call(lambda hook: hook.on_start(self))
                 self._loop()
             except BaseException as caught:
-                error = caught
-                raise
+                error = watchdog.explain(caught) or caught
+                if isinstance(caught, NonFiniteLossError):
+                    error = self._with_batch(caught)
+                if error is caught:
+                    raise
+                raise error from caught
             finally:
                 self._writer.finish()
-                self._call(lambda hook: hook.on_end(self, error))
+                self._end(error)
                 error = None  # else it holds this frame and so itself, and with them the loader's workers
         return TrainResult(self.stop.reason, self.step, self.standing.best, self.stop.signal)
 
@@ -225,21 +238,26 @@ class Runner:
         mean: dict[str, Tensor] = {}
         paths: list[str] = []
         for i in range(accumulate):
+            here.at("waiting for data", step=self.step + 1)
             with self._clock.waiting():
                 batch = next(batches).to(device, non_blocking=True)
+            here.at("loss and gradients")
             with gradient_exchange(self.net, self.model, last=i == accumulate - 1):
                 with autocast(self.settings.precision, device):
                     losses: dict[str, Tensor] = self.net(batch)
                 total = torch.stack(list(losses.values())).sum() / accumulate
-                self.scaler.scale(total).backward()
+                backward(self.scaler.scale(total), last=i == accumulate - 1)
             for name, value in losses.items():
                 part = value.detach() / accumulate
                 mean[name] = mean[name] + part if name in mean else part
             paths += [meta.path for meta in batch.metas]
-        self.watch.add(self.step + 1, mean, paths)
+        here.at("update of the weights")
         self.scaler.unscale_(self.optimizer)
+        norm = None
         if self.settings.clip_norm is not None or self._log_is_due(after=1):
-            self._grad_norm = gradient_norm(self.model.parameters(), self.settings.clip_norm)
+            norm = self._grad_norm = gradient_norm(self.model.parameters(), self.settings.clip_norm)
+        # Scaled gradients overflow now and then: the scaler then skips the step and lowers the scale.
+        self.watch.add(self.step + 1, mean, paths, None if self.scaler.is_enabled() else norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -283,6 +301,7 @@ class Runner:
     def _begin_save(self, *, best: bool = False) -> None:
         """Copy the state and write the copy while training goes on."""
         self.watch.check()
+        here.at("writing a checkpoint", step=self.step)
         self._end_save()  # before the copy, so that no two are in memory
         checkpoint = capture(self)
         group = self._shard_writers
@@ -360,7 +379,43 @@ class Runner:
 
     def _call(self, point: Callable[[Hook], None]) -> None:
         for hook in self.hooks:
-            point(hook)
+            here.at(type(hook).__name__)
+            try:
+                point(hook)
+            except OSError as error:
+                raise self._unwritable(hook, error) from error
+
+    def _end(self, error: BaseException | None) -> None:
+        """Call every hook's last point, also after one that fails; what ended the run is what is told."""
+        failed: Exception | None = None
+        for hook in self.hooks:
+            here.at(type(hook).__name__)
+            try:
+                hook.on_end(self, error)
+            except Exception as caught:
+                told = self._unwritable(hook, caught) if isinstance(caught, OSError) else caught
+                failed = failed or told
+        if failed is not None and error is None:
+            raise failed
+        if failed is not None:
+            log.warning("the end of the run could not be recorded: %s", failed)
+
+    def _with_batch(self, error: NonFiniteLossError) -> NonFiniteLossError:
+        """``error`` with the name of a file in which its step's batches are; they are read once more."""
+        path = self.out / f"nonfinite-step_{error.step:06d}-process_{rank()}.pt"
+        accumulate = self.settings.accumulate
+        try:
+            loader = self._loader(start=(error.step - 1) * accumulate)
+            save_batches(path, list(islice(iter(loader), accumulate)), step=error.step, losses=error.losses)
+        except (OSError, RuntimeError, OmmaError) as failure:  # what ended the run is what must be told
+            return error.with_text(f"its batch could not be saved: {failure}")
+        return error.with_text(f"its batch is in {path}, for torch.load(..., weights_only=True)")
+
+    def _unwritable(self, hook: Hook, error: OSError) -> SetupError:
+        return SetupError(
+            f"{type(hook).__name__} can't write: {error}; the checkpoints in {self.out} are whole. "
+            "Make room or choose another --out, then go on with --resume"
+        )
 
 
 def _be_deterministic() -> None:

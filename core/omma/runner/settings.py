@@ -51,6 +51,9 @@ class Train:
     early_stop: EarlyStop | None = None
     max_time: float | str | None = None
     """Wall-clock limit of this process, seconds or '1h30m'; the run is saved and can be resumed."""
+    timeout: float | str | None = "30m"
+    """Longest time without progress (a batch, a step, a file), seconds or '30m'. Then the run says at which
+    step and exchange among processes it stands, and ends; null: it waits for ever."""
     log_every: int = 50
     """Steps between two log entries."""
     seed: int = 0
@@ -77,6 +80,12 @@ class Train:
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value}")
         self.time_limit()
+        if (patience := self.patience()) is not None and patience <= 0:
+            raise ValueError(f"timeout must be positive, got {self.timeout}")
+
+    def patience(self) -> float | None:
+        """``timeout`` in seconds."""
+        return seconds(self.timeout) if isinstance(self.timeout, str) else self.timeout
 
     def time_limit(self) -> float | None:
         """``max_time`` in seconds."""

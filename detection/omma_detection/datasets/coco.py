@@ -12,7 +12,7 @@ import numpy as np
 from omma.data.annotations import Annotations, Report
 from omma.data.columns import ImageColumns, ObjectColumns, build_annotations, require_images
 from omma.data.json_records import read_records
-from omma.data.paths import inside, under
+from omma.data.paths import inside, is_text, under
 from omma.data.transforms import AnyTransform
 from omma.errors import DataError
 from omma.registry import register
@@ -86,6 +86,7 @@ class _Reader:
         self.image_rows = array("i")  # code -> row in images, -1 until the image was met
         self.category_codes: dict[int | str, int] = {}
         self.categories: dict[int | str, str] = {}
+        self.names_seen: set[str] = set()
 
     def read(self, wanted: tuple[str, ...] | None, report: Report) -> tuple[tuple[str, ...], Annotations]:
         handlers = {"images": self.image, "annotations": self.annotation, "categories": self.category}
@@ -127,15 +128,16 @@ class _Reader:
         where = f"{self.path}: categories[{number}]"
         _require(record, ("id", "name"), where)
         id, name = _id(record["id"], where), record["name"]
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not is_text(name):
             raise DataError(f"{where}: expected text in 'name', got {name!r:.80}")
         if id in self.categories:
             raise DataError(f"{where}: the category id {id!r} is that of '{self.categories[id]}' too")
-        if name in self.categories.values():
+        if name in self.names_seen:
             raise DataError(
                 f"{where}: there are two categories called '{name}'; classes are told apart by name"
             )
         self.categories[id] = name
+        self.names_seen.add(name)
 
     def annotation(self, number: int, record: Any) -> None:
         where = f"{self.path}: annotations[{number}]"
@@ -226,7 +228,7 @@ def _require(record: Any, keys: tuple[str, ...], where: str) -> None:
 
 
 def _id(value: Any, where: str) -> int | str:
-    if type(value) not in _IDS:
+    if type(value) not in _IDS or (isinstance(value, str) and not is_text(value)):
         raise DataError(f"{where}: expected a number or text as an id, got {value!r:.80}")
     return value
 

@@ -148,6 +148,8 @@ def read_xml(path: Path) -> Element:
     except expat.ExpatError as error:
         reason = expat.errors.messages[error.code]
         raise DataError(f"{path}:{error.lineno}:{error.offset + 1}: not valid XML: {reason}") from None
+    except (LookupError, ValueError) as error:  # of the encoding that the file names
+        raise DataError(f"{path}: not valid XML: {error}") from None
     return builder.close()
 
 

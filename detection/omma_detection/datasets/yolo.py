@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from omma.config.source import ConfigError, Source
 from omma.data.annotations import Report
 from omma.data.columns import ImageColumns, ObjectColumns, build_annotations, require_images
 from omma.data.images import image_size
@@ -172,20 +172,22 @@ def class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _names_from_yaml(path: Path) -> tuple[str, ...]:
+    # As a config is read: nothing expands or runs, and a class called 'no' stays one.
+    source = Source(str(path))
     try:
-        content: Any = yaml.safe_load("\n".join(_lines(path)))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise DataError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        content: Any = source.read("\n".join(_lines(path)))
+    except ConfigError as error:
+        raise DataError(str(error.problems[0])) from None
+    if source.problems:
+        raise DataError(str(source.problems[0]))
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+        if set(names) != {str(number) for number in range(len(names))}:
             raise DataError(
                 f"{path}: expected 'names' to number the classes 0, 1, 2, ..., got {list(names)!r:.80}"
             )
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list):
+        names = [names[str(number)] for number in range(len(names))]
+    if not isinstance(names, list) or any(isinstance(name, dict | list) for name in names):
         raise DataError(f"{path}: expected 'names', a list or a mapping from numbers, got {names!r:.80}")
     return _checked(tuple(map(str, names)), path)
 
@@ -193,7 +195,7 @@ def _names_from_yaml(path: Path) -> tuple[str, ...]:
 def _checked(names: tuple[str, ...], path: Path) -> tuple[str, ...]:
     if not names:
         raise DataError(f"{path}: expected at least one class name, found none")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise DataError(f"{path}: expected each class once, got {', '.join(twice)} more than once")
     return names
 

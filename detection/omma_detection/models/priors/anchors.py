@@ -15,12 +15,13 @@ class AnchorGenerator:
     """The same set of boxes around every position of every level.
 
     At each position the boxes run over the aspect ratios first and the scales within them, as OpenMMLab
-    orders the channels of its heads. The box of the first position is centred on pixel (0, 0).
+    orders the channels of its heads. The box of the first position is centred on pixel (0, 0), or beside it.
 
     Args:
         strides: input pixels per position, one per level.
         ratios: height / width.
         scales: side of a square anchor in strides.
+        offset: place of the first centre, in strides; 0.5 is the middle of its cell.
     """
 
     def __init__(
@@ -29,12 +30,14 @@ class AnchorGenerator:
         strides: tuple[int, ...],
         ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
         scales: tuple[float, ...] = (8.0,),
+        offset: float = 0.0,
     ) -> None:
         if not strides or not ratios or not scales:
             raise ValueError("strides, ratios and scales must not be empty")
         self.strides = strides
         self.ratios = ratios
         self.scales = scales
+        self.offset = offset
 
     @property
     def per_position(self) -> int:
@@ -46,7 +49,7 @@ class AnchorGenerator:
         root = torch.tensor(self.ratios, dtype=torch.float32).sqrt()[:, None]
         scale = torch.tensor(self.scales, dtype=torch.float32)[None]
         width, height = (stride * scale / root).flatten(), (stride * scale * root).flatten()
-        return torch.stack([-width, -height, width, height], dim=1) / 2
+        return torch.stack([-width, -height, width, height], dim=1) / 2 + self.offset * stride
 
     def grid(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> list[Tensor]:
         """Anchors of each level of ``sizes`` (H, W): (H * W * A, 4) xyxy, pixels, row by row."""
@@ -92,7 +95,8 @@ def OctaveAnchorGenerator(
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
     octave_base_scale: float = 4.0,
     scales_per_octave: int = 3,
+    offset: float = 0.0,
 ) -> AnchorGenerator:
     """Anchors whose scales divide an octave evenly, as RetinaNet's: 4, 4 * 2^(1/3), 4 * 2^(2/3)."""
     scales = tuple(octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave))
-    return AnchorGenerator(strides=strides, ratios=ratios, scales=scales)
+    return AnchorGenerator(strides=strides, ratios=ratios, scales=scales, offset=offset)
