@@ -220,3 +220,39 @@ def test_learnt_positions_are_used_as_they_are_at_the_size_that_they_are_for():
     x = torch.randn(1, 16, 16, 8)
     expected = x + net.get_parameter("layers.0.1.0.pos_embed").reshape(1, 16, 16, 8)
     torch.testing.assert_close(add(x), expected)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_pvt_understands_a_file_of_its_authors(version: int, tmp_path):
+    name = "PyramidVisionTransformer" + ("V2" if version == 2 else "")
+    net = SMALL[name]()
+    first, last = ("1", "3") if version == 1 else ("0", "4")
+    theirs = {"cls_token": torch.zeros(1, 1, 64), "head.weight": torch.zeros(10, 64)}
+    for i in range(4):
+        own = {k.removeprefix(f"layers.{i}."): v for k, v in net.state_dict().items() if k[7] == str(i)}
+        for k in ("weight", "bias"):
+            theirs[f"patch_embed{i + 1}.proj.{k}"] = own[f"0.projection.{k}"]
+            theirs[f"patch_embed{i + 1}.norm.{k}"] = own[f"0.norm.{k}"]
+            block, mine = f"block{i + 1}.0", f"1.{first}"
+            query, keys = own[f"{mine}.attn.attn.in_proj_{k}"].tensor_split([own[f"0.norm.{k}"].shape[0]])
+            theirs |= {f"{block}.attn.q.{k}": query, f"{block}.attn.kv.{k}": keys}
+            theirs[f"{block}.attn.proj.{k}"] = own[f"{mine}.attn.attn.out_proj.{k}"]
+            for fc, layer in (("fc1", "0"), ("fc2", last)):
+                value = own[f"{mine}.ffn.layers.{layer}.{k}"]
+                theirs[f"{block}.mlp.{fc}.{k}"] = value[..., 0, 0] if k == "weight" else value
+            for norm in ("norm1", "norm2"):
+                theirs[f"{block}.{norm}.{k}"] = own[f"{mine}.{norm}.{k}"]
+            if i < 3:
+                theirs[f"{block}.attn.sr.{k}"] = own[f"{mine}.attn.sr.{k}"]
+                theirs[f"{block}.attn.norm.{k}"] = own[f"{mine}.attn.norm.{k}"]
+            if version == 2:
+                theirs[f"{block}.mlp.dwconv.dwconv.{k}"] = own[f"{mine}.ffn.layers.1.{k}"]
+                theirs[f"norm{i + 1}.{k}"] = own[f"2.{k}"]
+        if version == 1:
+            positions = own["1.0.pos_embed"]
+            token = positions.new_zeros(1, int(i == 3), positions.shape[-1])
+            theirs[f"pos_embed{i + 1}"] = torch.cat([token, positions], dim=1)
+    torch.save(theirs, tmp_path / "pvt.pth")
+    again = SMALL[name](weights=str(tmp_path / "pvt.pth"))
+    for key, value in net.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[key], value, msg=lambda text, key=key: f"{key}: {text}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -79,6 +81,36 @@ class PyramidTransformer(Backbone):
             if i in self.out_indices:
                 maps.append(x)
         return tuple(maps)
+
+    def own_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state as in the authors' files, which keep queries apart from keys and values, as it is here."""
+        own: dict[str, Tensor] = {}
+        for name, value in state.items():
+            if ".attn.q." in name:
+                value = torch.cat([value, state[name.replace(".attn.q.", ".attn.kv.")]])
+                name = re.sub(r"\.attn\.q\.(\w+)$", r".attn.attn.in_proj_\1", name)
+            elif re.search(r"\.mlp\.fc\d\.weight$", name):
+                value = value[..., None, None]
+            elif name.startswith("pos_embed"):
+                # The last stage's begin with that of the class token.
+                value = value[:, value.shape[1] - math.isqrt(value.shape[1]) ** 2 :]
+            if ".attn.kv." not in name:
+                own[self._own_name(name)] = value
+        return own
+
+    def _own_name(self, name: str) -> str:
+        # Blocks of version 1 come behind the positions.
+        shift = 1 if any(isinstance(module, PositionEmbedding) for module in self.modules()) else 0
+        stage = r"(\d)"
+        name = re.sub(rf"^patch_embed{stage}\.", lambda m: f"layers.{int(m[1]) - 1}.0.", name)
+        name = re.sub(rf"^pos_embed{stage}$", lambda m: f"layers.{int(m[1]) - 1}.1.0.pos_embed", name)
+        name = re.sub(rf"^norm{stage}\.", lambda m: f"layers.{int(m[1]) - 1}.2.", name)
+        block = re.compile(rf"^block{stage}\.(\d+)\.")
+        name = block.sub(lambda m: f"layers.{int(m[1]) - 1}.1.{int(m[2]) + shift}.", name)
+        name = re.sub(r"^(layers\.\d\.0)\.proj\.", r"\1.projection.", name)
+        name = re.sub(r"(?<!\.attn)\.attn\.proj\.", ".attn.attn.out_proj.", name)
+        name = name.replace(".mlp.fc1.", ".ffn.layers.0.").replace(".mlp.dwconv.dwconv.", ".ffn.layers.1.")
+        return name.replace(".mlp.fc2.", f".ffn.layers.{4 - shift}.")
 
     def _initialise(self) -> None:
         for module in self.modules():

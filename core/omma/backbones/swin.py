@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from itertools import count
 
 import torch
@@ -103,24 +103,18 @@ class SwinTransformer(Backbone):
                 x = stage.downsample(x)
         return tuple(maps)
 
-    def own_names(self, names: Iterable[str]) -> dict[str, str]:
-        """What the parameters in the authors' files are called here."""
+    def own_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state as in the authors' files, which merge patches column by column, as it is here."""
         own = {}
-        for name in names:
-            new = name.replace("patch_embed.proj.", "patch_embed.projection.")
-            new = re.sub(r"^layers\.(\d+)\.", r"stages.\1.", new)
-            if new != name:
-                new = re.sub(r"\.attn\.(?!w_msa)", ".attn.w_msa.", new)
-                new = new.replace(".mlp.fc1.", ".ffn.layers.0.0.").replace(".mlp.fc2.", ".ffn.layers.1.")
-                own[name] = new
+        for name, value in state.items():
+            if re.match(r"layers\.\d+\.downsample\.", name):
+                value = value.unflatten(-1, (2, 2, -1))  # (..., column, row, C)
+                value = value.transpose(-3, -2).flatten(-3, -2).transpose(-2, -1).flatten(-2)
+            if name.startswith("layers."):
+                name = re.sub(r"\.attn\.(?!w_msa)", ".attn.w_msa.", "stages." + name.removeprefix("layers."))
+                name = name.replace(".mlp.fc1.", ".ffn.layers.0.0.").replace(".mlp.fc2.", ".ffn.layers.1.")
+            own[name.replace("patch_embed.proj.", "patch_embed.projection.")] = value
         return own
-
-    def own_value(self, name: str, value: Tensor) -> Tensor:
-        """A parameter of the authors' files, which merge patches column by column, as it is here."""
-        if not re.match(r"layers\.\d+\.downsample\.", name):
-            return value
-        parts = value.unflatten(-1, (2, 2, -1))  # (..., column, row, C)
-        return parts.transpose(-3, -2).flatten(-3, -2).transpose(-2, -1).flatten(-2)
 
 
 class PatchEmbed(nn.Module):

@@ -15,29 +15,27 @@ def translate(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor
     """``state`` under the model's names.
 
     A module whose parameters are called otherwise elsewhere has a method ``own_names(names)``, which maps
-    those of the given names (relative to the module) that it knows to its own; and where their values are
-    laid out otherwise too, a method ``own_value(name, value)``, which gets the renamed ones. The prefix
-    ``model.``, which training frameworks add, is taken off where the model knows none of the names with it.
+    those of the given names (relative to the module) that it knows to its own; where values are laid out
+    otherwise too, it has a method ``own_state(state)`` instead, which gives the whole state below it as its
+    own. The prefix ``model.``, which training frameworks add, is taken off where the model knows none of the
+    names with it.
     """
     out = dict(state)
     if all(name.startswith("model.") for name in out) and out.keys().isdisjoint(model.state_dict()):
         out = {name.removeprefix("model."): value for name, value in out.items()}
     for path, module in model.named_modules():
-        method = getattr(module, "own_names", None)
-        if callable(method):
-            prefix = f"{path}." if path else ""
+        if not (hasattr(module, "own_state") or hasattr(module, "own_names")):
+            continue
+        prefix = f"{path}." if path else ""
+        inside = {name.removeprefix(prefix): v for name, v in out.items() if name.startswith(prefix)}
+        if callable(method := getattr(module, "own_state", None)):
+            own_state = cast("Callable[[Mapping[str, Tensor]], dict[str, Tensor]]", method)
+            outside = {name: value for name, value in out.items() if not name.startswith(prefix)}
+            out = outside | {prefix + own: value for own, value in own_state(inside).items()}
+        elif callable(method := getattr(module, "own_names", None)):
             own_names = cast("Callable[[Iterable[str]], dict[str, str]]", method)
-            inside = [name.removeprefix(prefix) for name in out if name.startswith(prefix)]
             renamed = {prefix + theirs: prefix + own for theirs, own in own_names(inside).items()}
-            own_value = cast(
-                "Callable[[str, Tensor], Tensor]", getattr(module, "own_value", lambda _, value: value)
-            )
-            out = {
-                renamed.get(name, name): own_value(name.removeprefix(prefix), value)
-                if name in renamed
-                else value
-                for name, value in out.items()
-            }
+            out = {renamed.get(name, name): value for name, value in out.items()}
     return out
 
 
