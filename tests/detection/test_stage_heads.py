@@ -94,11 +94,11 @@ def test_one_branch_detects():
 
 
 def test_objects_are_no_proposals_unless_asked_for():
-    objects = torch.tensor([[10.0, 10, 40, 40]])
     far = torch.tensor([[60.0, 60, 90, 90]])
+    data = batch(sample([[10.0, 10, 40, 40]], SIZE))
     for add, positives in ((True, 1), (False, 0)):
-        regions = stage_head(18, 512, add_objects=add)._sample(far, objects, torch.tensor([1]))
-        assert len(regions.objects) == positives
+        regions = stage_head(18, 512, add_objects=add).sample([torch.zeros(1, 256, 6, 8)], [far], data)
+        assert len(regions[0].objects) == positives
 
 
 def test_fewer_proposals_go_into_training_than_into_prediction():
