@@ -43,7 +43,7 @@ class NASFPN(Neck):
         self.start_level = start_level
         self.lateral_convs = nn.ModuleList(ConvNormAct(c, out_channels, 1, norm=norm, act=None) for c in used)
         self.extra_downsamples = nn.ModuleList(
-            nn.Sequential(ConvNormAct(out_channels, out_channels, 1, norm=norm, act=None), nn.MaxPool2d(2, 2))
+            nn.Sequential(ConvNormAct(out_channels, out_channels, 1, norm=norm, act=None), _Halve())
             for _ in range(5 - len(used))
         )
         self.fpn_stages = nn.ModuleList(
@@ -100,6 +100,13 @@ class ActConvNorm(nn.Module):
         """(N, C, H, W) -> the same shape."""
         x = self.conv(x.relu())
         return getattr(self, self.norm_name)(x) if self.norm_name else x
+
+
+class _Halve(nn.Module):
+    """Max-pooling by 2 that leaves out an odd last row or column, unless nothing else is there."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, 2, ceil_mode=min(x.shape[-2:]) < 2)
 
 
 def _add(first: Tensor, second: Tensor, like: Tensor) -> Tensor:
