@@ -10,6 +10,7 @@ import torchvision
 from torch.autograd import gradcheck
 
 from omma.losses import (
+    BalancedL1Loss,
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
     DistributionFocalLoss,
@@ -21,12 +22,22 @@ from omma.losses import (
     IoULoss,
     L1Loss,
     Loss,
+    MSELoss,
     QualityFocalLoss,
+    SeesawLoss,
     SmoothL1Loss,
     VarifocalLoss,
 )
 
-PAIRED = [BinaryCrossEntropyLoss(), GIoULoss(), IoULoss(), L1Loss(), SmoothL1Loss()]
+PAIRED = [
+    BinaryCrossEntropyLoss(),
+    GIoULoss(),
+    IoULoss(),
+    L1Loss(),
+    SmoothL1Loss(),
+    MSELoss(),
+    BalancedL1Loss(),
+]
 LABELLED = [CrossEntropyLoss(), FocalLoss()]
 
 
@@ -219,3 +230,36 @@ def test_harmonized_regression_is_smooth_around_zero_and_remembers_counts():
     # Each is alone in its bin, whose count starts from half of 1.
     assert loss(pred, target).item() == pytest.approx(size.sum().item() / 0.5 / 2, rel=1e-5)
     assert loss(pred, target).item() == pytest.approx(size.sum().item() / 0.75 / 2, rel=1e-5)
+
+
+def test_balanced_l1_has_the_gradient_of_its_paper():
+    loss = BalancedL1Loss(alpha=0.5, gamma=1.5, beta=1.0)
+    pred = torch.tensor([0.01, 0.2, 0.7, 0.999, 1.5, -0.4], dtype=torch.float64, requires_grad=True)
+    loss.elements(pred, torch.zeros_like(pred)).sum().backward()
+    b = math.exp(1.5 / 0.5) - 1
+    size = pred.detach().abs()
+    expected = torch.where(size < 1, 0.5 * (b * size + 1).log(), 1.5) * pred.detach().sign()
+    assert pred.grad is not None
+    torch.testing.assert_close(pred.grad, expected)
+    # Both parts meet.
+    near = loss.elements(torch.tensor([1 - 1e-7, 1.0], dtype=torch.float64), torch.zeros(2).double())
+    torch.testing.assert_close(near[0], near[1], atol=1e-6, rtol=0)
+
+
+def test_seesaw_loss_is_that_of_its_paper():
+    loss = SeesawLoss(num_classes=3)
+    loss.cum_samples[:] = torch.tensor([90.0, 8.0, 0.0, 400.0])
+    logits = torch.tensor([[2.0, 0.5, -1.0, 0.3, -0.2], [0.1, 0.4, 1.5, -1.0, 2.0]], dtype=torch.float64)
+    found = loss.elements(logits, torch.tensor([1, 3]))
+    seen = [90.0, 9.0, 1.0]  # with this sample; at least one
+    scores = logits[0, :3].softmax(0).tolist()
+    total = 0.0
+    for j in range(3):
+        rarity = min(1.0, seen[j] / seen[1]) ** 0.8
+        higher = max(1.0, scores[j] / scores[1]) ** 2
+        total += math.exp(float(logits[0, j])) * (rarity * higher if j != 1 else 1.0)
+    classes = -math.log(math.exp(float(logits[0, 1])) / total)
+    objectness = -logits[:, 3:].log_softmax(1)[[0, 1], [0, 1]]
+    assert float(found[0]) == pytest.approx(classes + float(objectness[0]), rel=1e-6)
+    assert float(found[1]) == pytest.approx(float(objectness[1]), rel=1e-6)
+    assert loss.cum_samples.tolist() == [90.0, 9.0, 0.0, 401.0]

@@ -180,6 +180,7 @@ def sample(
         boxes=tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=size),
         labels=torch.arange(len(corners)) % labels,
         masks=tv_tensors.Mask(masks),
+        semantic=tv_tensors.Mask(masks.amax(dim=0) if len(masks) else torch.zeros(size, dtype=torch.uint8)),
         proposals=tv_tensors.BoundingBoxes(torch.cat([grid, corners + 2]), format="XYXY", canvas_size=size),
         meta=Meta(
             index=0,

@@ -19,7 +19,9 @@ def batch_of(golden: dict[str, Any]) -> Batch:
     height, width = shape[-2:]
     image = torch.from_numpy(recipe.picture(tuple(shape)))
     meta = Meta(index=0, id=0, path="golden", height=height, width=width)
-    return Batch([image], [Sample(meta=meta, **_objects(golden.get("target"), (height, width)))])
+    sample = Sample(meta=meta, **_objects(golden.get("target"), (height, width)))
+    sample["semantic"] = tv_tensors.Mask(torch.zeros(height, width, dtype=torch.uint8))
+    return Batch([image], [sample])
 
 
 def _objects(target: Any, size: tuple[int, int]) -> Sample:

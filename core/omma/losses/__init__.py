@@ -9,9 +9,11 @@ from omma.losses.gaussian_focal import GaussianFocalLoss
 from omma.losses.harmonized import GHMClassificationLoss, GHMRegressionLoss
 from omma.losses.iou import GIoULoss, IoULoss
 from omma.losses.quality import QualityFocalLoss, VarifocalLoss
-from omma.losses.regression import L1Loss, MSELoss, SmoothL1Loss
+from omma.losses.regression import BalancedL1Loss, L1Loss, MSELoss, SmoothL1Loss
+from omma.losses.seesaw import SeesawLoss
 
 __all__ = [
+    "BalancedL1Loss",
     "BinaryCrossEntropyLoss",
     "CrossEntropyLoss",
     "DiceLoss",
@@ -26,6 +28,7 @@ __all__ = [
     "Loss",
     "MSELoss",
     "QualityFocalLoss",
+    "SeesawLoss",
     "SmoothL1Loss",
     "VarifocalLoss",
 ]

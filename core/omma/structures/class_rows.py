@@ -18,7 +18,8 @@ class ClassRows:
     repeats: int = 1
     before: int = 0
     per_class: int = 1
-    background: bool = False
+    background: int = 0
+    """Rows of no class: true, or 1, for a background."""
 
     def total(self, classes: int) -> int:
         """Rows for so many classes."""

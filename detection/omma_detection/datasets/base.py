@@ -40,6 +40,7 @@ class DetectionDataset(Dataset):
         masks: put the outlines into samples.
         drop_empty: leave out images in which nothing is to be found; crowds alone don't count.
         on_error: what happens when an image can't be read: stop, or count it and take the next one instead.
+        semantic: folder with the class of each pixel, in grey PNG files called as the images; null: none.
 
     Raises:
         DataError: no image is left.
@@ -56,8 +57,10 @@ class DetectionDataset(Dataset):
         masks: bool,
         drop_empty: bool,
         on_error: OnError,
+        semantic: Path | None = None,
     ) -> None:
         self.info = DataInfo(classes)
+        self.semantic = semantic
         self.folder, self.report, self.transforms = folder, report, transforms
         self.masks, self.on_error = masks, on_error
         if drop_empty:
@@ -137,6 +140,8 @@ class DetectionDataset(Dataset):
         }
         if self.masks:
             sample["masks"] = self._masks(rows.start + (~crowd).nonzero()[:, 0], size)
+        if self.semantic is not None:
+            sample["semantic"] = self._semantic(self.semantic / self.annotations.path(index), size)
         return sample
 
     def target(self, index: int) -> Target:
@@ -183,6 +188,16 @@ class DetectionDataset(Dataset):
 
         encoded = [encode_segmentation(segmentations.coco(row, size), *size) for row in numbers]
         return tv_tensors.Mask(decode_masks(encoded, size).to(torch.uint8).contiguous())
+
+    def _semantic(self, image: Path, size: tuple[int, int]) -> tv_tensors.Mask:
+        path = image.with_suffix(".png")
+        classes = read_image(path)[0]
+        if tuple(classes.shape) != size:
+            raise DataError(
+                f"{path}: expected {size[1]} x {size[0]} pixels as the image has, the file has "
+                f"{classes.shape[1]} x {classes.shape[0]}"
+            )
+        return tv_tensors.Mask(classes)
 
     def _transformed(self, sample: Sample) -> Sample:
         for transform in self.transforms:

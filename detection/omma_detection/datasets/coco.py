@@ -42,6 +42,7 @@ class CocoDetection(DetectionDataset):
             without one are dropped.
         drop_empty: leave out images without objects, as is usual for training on COCO.
         on_error: what happens when an image can't be read.
+        semantic: folder with the class of each pixel, as COCO-stuff's maps; samples then have ``semantic``.
 
     Raises:
         DataError: the file is no COCO instances file, contradicts itself, lacks one of the classes, or names
@@ -59,6 +60,7 @@ class CocoDetection(DetectionDataset):
         masks: bool = False,
         drop_empty: bool = False,
         on_error: OnError = "raise",
+        semantic: str | None = None,
     ) -> None:
         report = Report()
         reader = _Reader(under(root, annotations), masks=masks)
@@ -73,6 +75,7 @@ class CocoDetection(DetectionDataset):
             masks=masks,
             drop_empty=drop_empty,
             on_error=on_error,
+            semantic=None if semantic is None else under(root, semantic),
         )
 
 
@@ -108,13 +111,13 @@ class _Reader:
 
     def image(self, number: int, record: Any) -> None:
         where = f"{self.path}: images[{number}]"
-        _require(record, ("id", "file_name", "height", "width"), where)
+        _require(record, ("id", "height", "width"), where)
         code = self.image_code(_id(record["id"], where))
         if self.image_rows[code] >= 0:
             raise DataError(
                 f"{where}: the image id {record['id']!r} stands at images[{self.image_rows[code]}] too"
             )
-        name, height, width = record["file_name"], record["height"], record["width"]
+        name, height, width = _file_name(record), record["height"], record["width"]
         if not isinstance(name, str):
             raise DataError(f"{where}: expected text in 'file_name', got {name!r:.80}")
         if not all(_is_number(side) and 0 < side < 2**31 and side == int(side) for side in (height, width)):
@@ -235,3 +238,10 @@ def _id(value: Any, where: str) -> int | str:
 
 def _is_number(value: Any) -> bool:
     return type(value) in _NUMBERS
+
+
+def _file_name(record: Any) -> Any:
+    """An image's ``file_name``; LVIS has ``coco_url`` instead, whose end is COCO's folder and file."""
+    if "file_name" not in record and isinstance(url := record.get("coco_url"), str):
+        return "/".join(url.split("/")[-2:])
+    return record.get("file_name")

@@ -70,7 +70,7 @@ class CascadeRoIHead(RegionHead):
         self.assigners, self.sampler, self.stage_weights = assigners, sampler, stage_weights
         self.bbox_roi_extractor, self.mask_roi_extractor = bbox_roi_extractor, mask_roi_extractor
         self.bbox_head = nn.ModuleList(bbox_head)
-        self.mask_head = nn.ModuleList(mask_head) if mask_head else None
+        self.mask_head: nn.Module | None = nn.ModuleList(mask_head) if mask_head else None
         self.num_classes = bbox_head[0].num_classes
 
     def pooled(self) -> list[tuple[str, int, RoIExtractor]]:
@@ -140,7 +140,7 @@ class CascadeRoIHead(RegionHead):
     def mask_logits(self, stage: int, features: Tensor) -> Tensor:
         """(R, C, M, M) of one step."""
         assert self.mask_head is not None
-        return self.mask_head[stage](features)
+        return _heads(self.mask_head)[stage](features)
 
     def mask_probabilities(self, maps: Sequence[Tensor], rois: Tensor, context: Any) -> Tensor:
         """(R, C, M, M), the mean over the steps."""
@@ -183,7 +183,7 @@ class CascadeRoIHead(RegionHead):
 
     def box_outputs(self, stage: int, maps: Sequence[Tensor], rois: Tensor, context: Any) -> BoxOutputs:
         """The raw outputs of a step's box head for rois (R, 5)."""
-        return self.bbox_head[stage](self.box_features(maps, rois, context))
+        return _heads(self.bbox_head)[stage](self.box_features(maps, rois, context))
 
     def mask_loss(
         self, stage: int, maps: Sequence[Tensor], regions: Sequence[Regions], batch: Batch, context: Any
@@ -213,11 +213,11 @@ class CascadeRoIHead(RegionHead):
             rois = boxes_to_rois([boxes])
             rois[:, 0] = image
             logits = self.box_outputs(stage, maps, rois, self.context(maps))[0]
-            return _heads(self.bbox_head)[stage].cls_loss.elements(logits.float(), labels)
+            return _heads(self.bbox_head)[stage].loss_cls.elements(logits.float(), labels)
 
         return losses
 
 
-def _heads(heads: nn.ModuleList) -> list[Any]:
-    """The heads, whose type the list forgets."""
-    return list(heads)
+def _heads(heads: nn.Module) -> list[Any]:
+    """The heads of a list, which forgets their type."""
+    return list(heads.children())

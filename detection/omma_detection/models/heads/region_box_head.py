@@ -32,7 +32,7 @@ class RegionBoxHead(nn.Module, ABC):
         ValueError: there is no class.
     """
 
-    cls_loss: Loss
+    loss_cls: Loss
 
     def __init__(
         self,

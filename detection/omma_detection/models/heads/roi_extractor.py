@@ -38,10 +38,17 @@ class RoIExtractor(nn.Module):
         self.finest_scale = finest_scale
         self.sampling_ratio = sampling_ratio
 
-    def forward(self, maps: Sequence[Tensor], rois: Tensor) -> Tensor:
-        """Levels (N, C, H_i, W_i), at least as many as strides, and rois (R, 5) -> (R, C, size, size)."""
+    def forward(self, maps: Sequence[Tensor], rois: Tensor, *, enlarge: float = 1.0) -> Tensor:
+        """Levels (N, C, H_i, W_i), at least as many as strides, and rois (R, 5) -> (R, C, size, size).
+
+        With ``enlarge`` regions that are so many times as large are pooled, from the rois' levels.
+        """
         side = box_area(rois[:, 1:]).clamp(min=0).sqrt()
         level = (side / self.finest_scale + 1e-6).log2().floor().clamp(0, len(self.strides) - 1)
+        if enlarge != 1:
+            half = (rois[:, 3:] - rois[:, 1:3]) / 2 * enlarge
+            centre = (rois[:, 1:3] + rois[:, 3:]) / 2
+            rois = torch.cat([rois[:, :1], centre - half, centre + half], dim=1)
         out = maps[0].new_zeros(len(rois), maps[0].shape[1], self.size, self.size)
         for i, stride in enumerate(self.strides):
             chosen = (level == i).nonzero()[:, 0]

@@ -153,7 +153,7 @@ class RoIHead(RegionHead):
     def _hardness(self, maps: Sequence[Tensor]) -> Hardness:
         def losses(boxes: Tensor, labels: Tensor) -> Tensor:
             logits = self.box_outputs(maps, boxes_to_rois([boxes]))[0]
-            return self.bbox_head.cls_loss.elements(logits.float(), labels)
+            return self.bbox_head.loss_cls.elements(logits.float(), labels)
 
         return losses
 
