@@ -54,16 +54,6 @@ class SmoothL1Loss(Loss):
 
 
 @register
-class MSELoss(Loss):
-    """(pred - target)^2, elementwise."""
-
-    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The shape of ``pred``."""
-        self.check_same_shape(pred, target)
-        return F.mse_loss(pred, target, reduction="none")
-
-
-@register
 class BalancedL1Loss(Loss):
     """L1 whose gradients rise faster near zero (Pang et al., Libra R-CNN, 2019), elementwise.
 
