@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,19 @@ def test_saving_a_step_again_replaces_it(store):
     store.save(sample(1))
     store.save(sample(1))
     assert steps(store) == [1]
+
+
+def test_a_crash_while_the_oldest_is_removed_leaves_whole_ones(store, monkeypatch):
+    for step in range(1, store.keep + 1):
+        store.save(sample(step))
+
+    def crash(folder: Path, **_: object) -> None:
+        (folder / "meta.json").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", crash)
+        with pytest.raises(KeyboardInterrupt):
+            store.save(sample(store.keep + 1))
+    assert {find_damage(path) for _, path in store.all()} == {None}
+    assert steps(store) == list(range(2, store.keep + 2))

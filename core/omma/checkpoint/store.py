@@ -9,6 +9,7 @@ name only after all of it is on the disk.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -137,7 +138,14 @@ class CheckpointStore:
 
     def _drop_oldest(self) -> None:
         for _, old in self.all()[: -self.keep]:
-            shutil.rmtree(old, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self._remove(old)
+
+    def _remove(self, folder: Path) -> None:
+        # Under its name a checkpoint is whole or not there at all, even if a kill comes half-way.
+        away = folder.with_name(f"{_TEMPORARY}removed-{folder.name}")
+        folder.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
 
     def all(self) -> list[tuple[int, Path]]:
         """(step, folder) of the complete checkpoints, oldest first; their checksums are not looked at."""
@@ -158,7 +166,7 @@ class CheckpointStore:
     def _put(self, temporary: Path, final: Path) -> None:
         # A folder of that name can only be a damaged one, or this very step saved again.
         if final.exists():
-            shutil.rmtree(final)
+            self._remove(final)
         temporary.rename(final)
         _sync_folder(self.folder)
 
