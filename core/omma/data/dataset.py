@@ -33,6 +33,13 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
             DataError: the image is missing or can't be decoded; the message has its path.
         """
 
+    def sample_at(self, index: int, *, epoch: int, mates: Sequence[int] = ()) -> Sample:
+        """Sample ``index`` as it is in an epoch, beside the ``mates`` of its batch, itself included.
+
+        Most data sets know neither.
+        """
+        return self[index]
+
     @abstractmethod
     def target(self, index: int) -> Target:
         """Ground truth of sample ``index`` in original pixels, crowds and difficult objects included."""
@@ -72,7 +79,16 @@ class View(Dataset):
     def __getitem__(self, index: int) -> Sample:
         """The sample that ``index`` stands for; its meta counts in this data set."""
         dataset, position = self.locate(index)
-        sample = dataset[position]
+        return self._counted(dataset[position], index)
+
+    def sample_at(self, index: int, *, epoch: int, mates: Sequence[int] = ()) -> Sample:
+        """See ``Dataset.sample_at``; mates of other data sets don't count."""
+        dataset, position = self.locate(index)
+        places = [self.locate(mate) for mate in mates]
+        own = [place for other, place in places if other is dataset]
+        return self._counted(dataset.sample_at(position, epoch=epoch, mates=own), index)
+
+    def _counted(self, sample: Sample, index: int) -> Sample:
         return cast(Sample, {**sample, "meta": replace(sample["meta"], index=int(index))})
 
     def target(self, index: int) -> Target:

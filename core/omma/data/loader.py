@@ -87,9 +87,18 @@ class SeededSamples(torch.utils.data.Dataset[Any]):
 
     def __getitem__(self, key: Key) -> Sample | OmmaError:
         """The sample at (epoch, position), or what is wrong with it: the loader would wrap a traceback."""
-        with self.log.on(key[1]), seeded(self.seed, *key):
+        return self._sample(key, (key[1],))
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[Sample | OmmaError]:
+        """The samples of one batch, each of which may have something of the others."""
+        mates = [position for _, position in keys]
+        return [self._sample(key, mates) for key in keys]
+
+    def _sample(self, key: Key, mates: Sequence[int]) -> Sample | OmmaError:
+        epoch, position = key
+        with self.log.on(position), seeded(self.seed, *key):
             try:
-                return self.dataset[key[1]]
+                return self.dataset.sample_at(position, epoch=epoch, mates=mates)
             except OmmaError as error:
                 return error
 

@@ -78,6 +78,16 @@ class Polygons(tv_tensors.TVTensor):
         return cls._assemble(tensor, like.ring_sizes, like.rings_per_instance, canvas)
 
     @classmethod
+    def cat(cls, parts: Sequence[Polygons], canvas_size: tuple[int, int]) -> Polygons:
+        """The instances of all parts, whose vertices lie in the pixels of one canvas."""
+        return cls._assemble(
+            torch.cat([part.as_subclass(Tensor) for part in parts]),
+            torch.cat([part.ring_sizes for part in parts]),
+            torch.cat([part.rings_per_instance for part in parts]),
+            canvas_size,
+        )
+
+    @classmethod
     def from_coco(
         cls, segmentations: Sequence[Sequence[Sequence[float]]], canvas_size: tuple[int, int]
     ) -> Polygons:

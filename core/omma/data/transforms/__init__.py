@@ -1,24 +1,36 @@
 """Transforms of samples; torchvision's v2 transforms work beside them."""
 
+from omma.data.transforms.affine import RandomAffine
 from omma.data.transforms.base import AnyTransform, Compose, Transform, keep_instances
 from omma.data.transforms.choice import RandomChoice
 from omma.data.transforms.crop import FilterBoxes, RandomCrop
+from omma.data.transforms.expand import Expand, MinIoUCrop
 from omma.data.transforms.flip import RandomFlip
 from omma.data.transforms.masks import RasteriseMasks
+from omma.data.transforms.mix import Mix, MixUp, Mosaic
 from omma.data.transforms.pad import Pad
-from omma.data.transforms.photometric import PhotometricDistortion
+from omma.data.transforms.photometric import HSVShift, PhotometricDistortion
 from omma.data.transforms.resize import RandomResize, Resize
+from omma.data.transforms.scale_crop import RandomScaleCrop
 
 __all__ = [
     "AnyTransform",
     "Compose",
+    "Expand",
     "FilterBoxes",
+    "HSVShift",
+    "MinIoUCrop",
+    "Mix",
+    "MixUp",
+    "Mosaic",
     "Pad",
     "PhotometricDistortion",
+    "RandomAffine",
     "RandomChoice",
     "RandomCrop",
     "RandomFlip",
     "RandomResize",
+    "RandomScaleCrop",
     "RasteriseMasks",
     "Resize",
     "Transform",

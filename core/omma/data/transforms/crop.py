@@ -26,17 +26,19 @@ def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample
     )
     if "ignored_boxes" in sample:
         ignored = sample["ignored_boxes"]
-        left_over = wrap(ignored.as_subclass(Tensor)[_has_area(ignored)], like=ignored)
+        left_over = wrap(ignored.as_subclass(Tensor)[has_area(ignored)], like=ignored)
         sample = cast(Sample, {**sample, "ignored_boxes": left_over})
-    return keep_instances(sample, _has_area(sample["boxes"])) if "boxes" in sample else sample
+    return keep_instances(sample, has_area(sample["boxes"])) if "boxes" in sample else sample
 
 
-def _has_area(boxes: tv_tensors.BoundingBoxes) -> Tensor:
+def has_area(boxes: tv_tensors.BoundingBoxes) -> Tensor:
+    """(N,) bool: whether each box has any."""
     corners = boxes.as_subclass(Tensor)
     return (corners[:, 2:] > corners[:, :2]).all(dim=1)
 
 
-def _centre_inside(sample: Sample, top: int, left: int, height: int, width: int) -> Tensor:
+def centre_inside(sample: Sample, top: int, left: int, height: int, width: int) -> Tensor:
+    """(N,) bool: whether the centre of each box lies in the window."""
     corners = sample["boxes"].as_subclass(Tensor)
     x, y = ((corners[:, :2] + corners[:, 2:]) / 2 - corners.new_tensor([left, top])).unbind(1)
     return (x > 0) & (x < width) & (y > 0) & (y < height)
@@ -86,7 +88,7 @@ class RandomCrop(Transform):
 
     def _crop(self, sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
         if self.keep == "centre" and "boxes" in sample:
-            sample = keep_instances(sample, _centre_inside(sample, top, left, height, width))
+            sample = keep_instances(sample, centre_inside(sample, top, left, height, width))
         return crop(sample, top, left, height, width)
 
     def _length(self, extent: tuple[float, float], full: int) -> int:

@@ -68,6 +68,33 @@ class PhotometricDistortion(Transform):
         return cast(Sample, {**sample, "image": tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))})
 
 
+@register
+class HSVShift(Transform):
+    """Shifts hue, saturation and value by whole levels, each in half of the samples (Ge et al., YOLOX, 2021).
+
+    Args:
+        hue: largest turn either way, in half degrees.
+        saturation: largest shift either way, levels.
+        value: likewise.
+    """
+
+    def __init__(self, *, hue: int = 5, saturation: int = 30, value: int = 30) -> None:
+        if min(hue, saturation, value) < 0:
+            raise ValueError(f"shifts must be at least 0, got {hue}, {saturation} and {value}")
+        self.limits = (hue, saturation, value)
+
+    def __call__(self, sample: Sample) -> Sample:
+        """The sample with a changed image."""
+        hue, saturation, value = (int(uniform(-limit, limit)) * choose(2) for limit in self.limits)
+        levels = np.arange(256)
+        turned = ((levels + hue) % 180).astype(np.uint8)
+        table = np.stack([turned, _levels(levels + saturation), _levels(levels + value)], axis=-1)
+        image = sample["image"].as_subclass(Tensor).permute(1, 2, 0).numpy()
+        image = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), table[:, None])
+        image = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_HSV2RGB)).permute(2, 0, 1)
+        return cast(Sample, {**sample, "image": tv_tensors.Image(image)})
+
+
 def _levels(values: np.ndarray) -> np.ndarray:
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 

@@ -1,0 +1,97 @@
+"""Turned, scaled, sheared and moved images (Ge et al., YOLOX, 2021)."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+
+from omma.data.transforms.base import Transform, keep_instances, uniform, wrap
+from omma.data.transforms.crop import has_area
+from omma.data.transforms.mix import pixels
+from omma.registry import register
+from omma.structures import Polygons, Sample
+
+
+@register
+class RandomAffine(Transform):
+    """Scales, turns, shears and moves a picture onto a canvas of given size; boxes go around what they held.
+
+    The image's corner is the fixed point of all but the move.
+
+    Args:
+        height: of the result, pixels.
+        width: likewise.
+        degrees: largest turn either way.
+        scale: range of the factor.
+        shear: largest shear along each axis either way, degrees.
+        translate: largest move either way, shares of height and width.
+        fill: grey level beside the picture.
+    """
+
+    def __init__(
+        self,
+        *,
+        height: int,
+        width: int,
+        degrees: float = 10.0,
+        scale: tuple[float, float] = (0.5, 1.5),
+        shear: float = 2.0,
+        translate: float = 0.1,
+        fill: int = 114,
+    ) -> None:
+        if min(height, width) < 1 or not 0 < scale[0] <= scale[1] or not 0 <= translate <= 1:
+            raise ValueError(
+                "need height and width of at least 1, a positive scale and translate in 0..1, got "
+                f"{height}, {width}, {scale}, {translate}"
+            )
+        self.height, self.width, self.degrees, self.scale = height, width, degrees, scale
+        self.shear, self.translate, self.fill = shear, translate, fill
+
+    def __call__(self, sample: Sample) -> Sample:
+        """The sample on the canvas; key points are not moved, so samples must have none."""
+        if "keypoints" in sample or isinstance(sample.get("masks"), tv_tensors.Mask):
+            raise ValueError("RandomAffine takes boxes and outlines, not key points or bitmaps")
+        matrix = self._matrix()
+        size = (self.height, self.width)
+        warped = cv2.warpAffine(
+            pixels(sample), matrix, (self.width, self.height), borderValue=(self.fill,) * 3
+        )
+        out = dict(sample)
+        out["image"] = tv_tensors.Image(torch.from_numpy(warped).permute(2, 0, 1))
+        move = torch.tensor(matrix, dtype=torch.float32)
+        for key in ("boxes", "ignored_boxes"):
+            if key in sample:
+                moved = _around(sample[key].as_subclass(Tensor), move, size)
+                out[key] = wrap(moved, like=sample[key], canvas_size=size)
+        if isinstance(masks := sample.get("masks"), Polygons):
+            out["masks"] = Polygons.wrap(_apply(masks.as_subclass(Tensor), move), masks, canvas_size=size)
+        result = cast(Sample, out)
+        return keep_instances(result, has_area(result["boxes"])) if "boxes" in result else result
+
+    def _matrix(self) -> np.ndarray:
+        """(2, 3): first scaled, then turned, sheared and moved."""
+        angle, factor = math.radians(uniform(-self.degrees, self.degrees)), uniform(*self.scale)
+        x, y = (math.tan(math.radians(uniform(-self.shear, self.shear))) for _ in range(2))
+        move = [uniform(-self.translate, self.translate) * side for side in (self.width, self.height)]
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        linear = np.array([[1, x], [y, 1]]) @ turn * factor
+        return np.concatenate([linear, np.array(move)[:, None]], axis=1)
+
+
+def _apply(points: Tensor, matrix: Tensor) -> Tensor:
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def _around(boxes: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
+    """The smallest boxes around the moved corners of boxes (N, 4), cut to ``size``."""
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+    moved = _apply(corners, matrix)
+    limit = boxes.new_tensor([float(size[1]), float(size[0])])
+    low, high = moved.amin(dim=1).clamp(min=0).minimum(limit), moved.amax(dim=1).clamp(min=0).minimum(limit)
+    return torch.cat([low, high], dim=1)
