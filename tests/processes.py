@@ -7,8 +7,9 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
-from multiprocessing import get_all_start_methods, set_start_method
+from multiprocessing import active_children, get_all_start_methods, set_start_method
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ import torch
 from torch.multiprocessing import get_context
 
 _PATIENCE = 240  # seconds until a function counts as hung
+
+
+def loader_workers() -> list[BaseProcess]:
+    """The worker processes of loaders that live now; those of ``Processes`` aren't daemons."""
+    return [child for child in active_children() if child.daemon]
 
 
 class Processes:

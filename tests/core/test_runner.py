@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from multiprocessing import active_children
 
 import pytest
 import torch
@@ -16,6 +15,8 @@ from omma.optim import SGD, EMASettings
 from omma.runner import EarlyStop, NonFiniteLossError, Train, evaluate
 from omma.runner.length import Length
 from omma.runner.settings import seconds
+
+from ..processes import loader_workers
 
 
 class Spy(Hook):
@@ -126,10 +127,8 @@ def test_a_signal_finishes_the_step_and_saves(number, new_run, tmp_path):
 
 
 def test_workers_outlive_a_signal_to_the_whole_group(new_run, tmp_path):
-    others = set(active_children())  # of other tests, which may still be ending
-
     def terminate_all() -> None:
-        workers = set(active_children()) - others
+        workers = loader_workers()
         assert len(workers) == 2
         for pid in [*(worker.pid for worker in workers), os.getpid()]:
             os.kill(pid, signal.SIGTERM)
@@ -140,10 +139,8 @@ def test_workers_outlive_a_signal_to_the_whole_group(new_run, tmp_path):
 
 
 def test_workers_terminated_alone_go_on(new_run, tmp_path):
-    others = set(active_children())
-
     def terminate_workers() -> None:
-        for worker in set(active_children()) - others:
+        for worker in loader_workers():
             os.kill(worker.pid, signal.SIGTERM)
 
     hooks = (At(2, terminate_workers),)

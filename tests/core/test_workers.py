@@ -6,7 +6,6 @@ import itertools
 import os
 import signal
 import time
-from multiprocessing import active_children
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from omma.data.loader import make_eval_loader, make_train_loader
 from omma.errors import ProcessError
 
+from ..processes import loader_workers
 from .small_dataset import Noise
 from .test_loader import Loader
 
@@ -60,7 +60,7 @@ def test_a_worker_that_dies_is_told_with_its_image(action, how, workers):
     ):
         list(make_eval_loader(Loader(Trouble(action), workers=workers)))
     assert time.monotonic() - begin < 10
-    assert active_children() == []
+    assert loader_workers() == []
 
 
 @pytest.mark.parametrize("action", [sleep, hang_in_c])
@@ -72,7 +72,7 @@ def test_a_worker_that_hangs_is_told_with_its_image_and_ended(action):
     ):
         list(loader)
     assert time.monotonic() - begin < 10
-    assert active_children() == []
+    assert loader_workers() == []
 
 
 def test_leaving_a_loader_ends_a_worker_that_hangs():
@@ -82,13 +82,13 @@ def test_leaving_a_loader_ends_a_worker_that_hangs():
     begin = time.monotonic()
     batches.close()
     assert time.monotonic() - begin < 3
-    assert active_children() == []
+    assert loader_workers() == []
 
 
 def test_the_death_of_a_worker_is_heard_outside_of_the_loader():
     batches = iter(make_train_loader(Loader(Noise([(2, 2)] * 8), workers=1), seed=0))
     next(batches)
-    (worker,) = active_children()
+    (worker,) = loader_workers()
 
     def kill_and_wait() -> None:
         os.kill(worker.pid, signal.SIGKILL)
