@@ -160,7 +160,14 @@ class World:
     processes: int = 1
     words: dict[str, Any] = field(default_factory=dict)
 
-    def start(self, out: Path, boards: list[Board], before: Callable[[], Any] | None = None) -> list[Child]:
+    def start(
+        self,
+        out: Path,
+        boards: list[Board],
+        before: Callable[[], Any] | None = None,
+        *,
+        worker_timeout: float = 3.0,
+    ) -> list[Child]:
         """Start or resume the run in ``out``; one child for each process."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -175,7 +182,7 @@ class World:
             if before is not None:
                 before()
             runner = make_run(out, **self.settings())
-            runner.train_loader.timeout = 3.0
+            runner.train_loader.timeout = worker_timeout
             runner.resume()
             result = runner.train()
             return 128 + result.signal if result.signal else 0
@@ -204,7 +211,8 @@ class World:
         boards = [Board() for _ in range(self.processes)]
         if whole and (damage := self.damage(out)):
             return Outcome(broken=damage)
-        children = self.start(out, boards)
+        # Nothing hangs here; on a busy machine a batch may take seconds.
+        children = self.start(out, boards, worker_timeout=PATIENCE / 2)
         try:
             if not all(child.wait() for child in children):
                 return Outcome(hung=True, broken=f"the resumed run hangs: {children[0].said[-2000:]}")
