@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from omma.ops import batched_nms, elementwise_iou
+from omma.ops import batched_nms, soft_nms
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma_detection.models.coders.delta import clip_boxes
@@ -65,25 +65,17 @@ class SoftNMS:
 
     def __call__(self, boxes: Candidates, *, iou_threshold: float, max_keep: int) -> Candidates:
         """The ``max_keep`` best boxes of one image with their lowered scores, by falling score."""
-        scores = boxes.scores.clone()
-        kept, values = [], []
-        # Each box is chosen under the scores that those before it have left: there is no parallel form.
-        for _ in range(min(max_keep, len(scores))):
-            best = scores.argmax()
-            if scores[best] < self.min_score:
-                break
-            kept.append(best)
-            values.append(scores[best])
-            iou = elementwise_iou(boxes.boxes, boxes.boxes[best]) * (boxes.labels == boxes.labels[best])
-            if self.method == "linear":
-                factor = torch.where(iou >= iou_threshold, 1 - iou, 1.0)
-            else:
-                factor = (-(iou**2) / self.sigma).exp()
-            scores = scores * factor
-            scores[best] = -1
-        if not kept:
-            return boxes[boxes.labels[:0]]
-        return replace(boxes[torch.stack(kept)], scores=torch.stack(values))
+        kept, scores = soft_nms(
+            boxes.boxes,
+            boxes.scores,
+            boxes.labels,
+            method=self.method,
+            iou_threshold=iou_threshold,
+            sigma=self.sigma,
+            min_score=self.min_score,
+            max_keep=max_keep,
+        )
+        return replace(boxes[kept], scores=scores)
 
 
 def suppress(
