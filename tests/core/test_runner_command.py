@@ -72,6 +72,51 @@ def test_resume_by_path_goes_on_in_that_run(new_run, tmp_path):
     assert command._make_run_folder(parsed("--resume", str(path))) == tmp_path
 
 
+@pytest.fixture
+def taken(monkeypatch) -> dict[str, Any]:
+    """What ``omma train`` makes of its words, just before it would check the config and train."""
+    seen: dict[str, Any] = {}
+
+    def load(name: str, overrides: list[str]) -> None:
+        seen["overrides"] = overrides
+        raise SetupError("seen")
+
+    run = command.run
+    monkeypatch.setattr("omma.config.Config.load", load)
+    monkeypatch.setattr(command, "run", lambda args: seen.update(args=args) or run(args))
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("words", "overrides"),
+    [
+        (["--resume"], []),
+        (["--resume", "a.b=1"], ["a.b=1"]),
+        (["--resume", "a.b=1", "c=2"], ["a.b=1", "c=2"]),
+        (["--resume", "--out", "runs/x", "a.b=1", "c=2"], ["a.b=1", "c=2"]),
+        (["--resume", f"data.classes=[{'x' * 5000}]"], [f"data.classes=[{'x' * 5000}]"]),
+        (["--resume", "root=/some/folder"], ["root=/some/folder"]),
+    ],
+)
+def test_resume_leaves_changes_to_the_config_what_they_are(words, overrides, taken):
+    main(["train", "some-config", *words])
+    assert taken["overrides"] == overrides
+    assert taken["args"].resume == command._LATEST
+
+
+@pytest.mark.parametrize("name", ["run/checkpoints/step_000001", "sweep/lr=0.1/checkpoints/step_000001"])
+def test_resume_takes_paths_that_are_not_there_for_paths(name, taken):
+    main(["train", "some-config", "--resume", name, "b=2"])
+    assert (taken["args"].resume, taken["overrides"]) == (Path(name), ["b=2"])
+
+
+def test_resume_takes_a_folder_that_is_there_for_a_path(taken, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("lr=0.1").mkdir()
+    main(["train", "some-config", "--resume", "lr=0.1"])
+    assert (taken["args"].resume, taken["overrides"]) == (Path("lr=0.1"), [])
+
+
 def test_resume_without_any_run_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SetupError, match="--resume finds no"):

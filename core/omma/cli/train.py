@@ -33,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         nargs="?",
-        type=Path,
+        type=_path_or_override,
         const=_LATEST,
         metavar="PATH",
         help="go on from a checkpoint folder; without PATH from the newest whole one in --out, "
@@ -62,6 +62,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _path_or_override(text: str) -> Path | str:
+    """What follows ``--resume``: a path, or as text the first of the changes to the config."""
+    key, sep, _ = text.partition("=")
+    # The key of an override is no path; os.path.exists bears an override that is too long for one.
+    return text if sep and Path(key).name == key and not os.path.exists(text) else Path(text)
+
+
 def run(args: argparse.Namespace) -> int:
     """Train. Returns 0, or 128 + the number of the signal that stopped it."""
     from omma.config import Config, check
@@ -69,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
     from omma.parallel import end_processes, pick_device, start_processes
     from omma.runner.rng import seed_all
 
+    if isinstance(args.resume, str):
+        args.overrides, args.resume = [args.resume, *args.overrides], _LATEST
     _import(args.modules)
     config = Config.load(args.config, args.overrides)
     plan = check(config, Experiment)
