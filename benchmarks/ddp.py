@@ -1,8 +1,8 @@
 """What the exchange between two processes costs.
 
 Claim: two DDP processes on two cores make at least 0.9 of the steps of two processes that know nothing of
-each other. Both switch between the two kinds of step, a few of the one after a few of the other, so that
-whatever slows the machine slows both.
+each other, on the detector and the batches of ``omma demo``. Both switch between the two kinds of step, a few
+of the one after a few of the other, so that whatever slows the machine slows both.
 
     python benchmarks/ddp.py
 """
@@ -12,19 +12,22 @@ from __future__ import annotations
 import os
 import socket
 import statistics
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from runner import BATCH, Noise, SmallDetector
 from torch.multiprocessing.spawn import spawn
 
+from omma.config import Config, check
 from omma.data.loader import make_train_loader
-from omma.experiment import Loader
+from omma.data.shapes import make_shapes
+from omma.experiment import Experiment
 from omma.parallel import end_processes, share_buffers, start_processes, wrap
 
-ROUNDS, STEPS = 12, 5
+ROUNDS, STEPS = 12, 3
 
 
 def steps(net: Any, model: Any, optimizer: Any, batches: Any, *, shared: bool) -> float:
@@ -40,18 +43,20 @@ def steps(net: Any, model: Any, optimizer: Any, batches: Any, *, shared: bool) -
     return (time.perf_counter() - begin) / STEPS
 
 
-def work(rank: int, port: int) -> None:
+def work(rank: int, port: int, root: str) -> None:
     """One of the two processes; the first prints."""
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     device = torch.device("cpu")
     start_processes(device)
-    loader = Loader(dataset=Noise(), batch_size=BATCH, workers=0)
-    kinds = {}
+    config = Config.load("fcos_r18_shapes", [f"data.root={root}", "data.train.workers=0"])
+    kinds: dict[str, tuple[Any, ...]] = {}
     for mode in ("none", "ddp"):
-        model = SmallDetector()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-        batches = iter(make_train_loader(loader, seed=0, rank=rank, world=2))
+        experiment: Experiment = check(config, Experiment).build()
+        assert experiment.data.train is not None
+        model = experiment.model
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
+        batches = iter(make_train_loader(experiment.data.train, seed=0, rank=rank, world=2))
         kinds[mode] = (wrap(model, mode, device), model, optimizer, batches)
     times: dict[str, list[float]] = {mode: [] for mode in kinds}
     for _ in range(ROUNDS):
@@ -70,7 +75,9 @@ def main() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    spawn(work, (port,), 2)
+    with tempfile.TemporaryDirectory() as root:
+        make_shapes(Path(root), train=256, val=1, test=1)
+        spawn(work, (port, root), 2)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image as PILImage
+from torch import Tensor
 from torchvision import tv_tensors
 
 from omma.errors import DataError
@@ -19,6 +20,7 @@ MAX_PIXELS = 2**28
 """Larger images are refused before they are decoded: a small file can claim any size."""
 
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 _JPEG, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
 
@@ -48,6 +50,33 @@ def read_image(path: str | Path) -> tv_tensors.Image:
             "decoded; the file is damaged, fetch it again or leave it out"
         )
     return tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))
+
+
+def read_label_map(path: str | Path) -> Tensor:
+    """The numbers in an image that has one per pixel, (H, W) int32: classes, or objects.
+
+    Grey images give their values, in 8 or 16 bits; palette images the numbers of their colours, as those of
+    Pascal VOC are meant.
+
+    Raises:
+        DataError: as ``read_image``, or the image has several channels.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    _check_header(path, io.BytesIO(data))
+    _check_end(path, data)
+    try:
+        image = PILImage.open(io.BytesIO(data))
+        if image.mode not in _LABEL_MODES:
+            raise DataError(
+                f"{path}: expected one number per pixel (a grey or a palette image), found one of mode "
+                f"{image.mode}; if its colours stand for classes, write their numbers in their place"
+            )
+        return torch.from_numpy(np.array(image).astype(np.int32))
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise DataError(f"{path}: expected an image, found one that can't be decoded: {error}") from None
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

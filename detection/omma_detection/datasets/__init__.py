@@ -2,7 +2,8 @@
 
 from omma_detection.datasets.base import DetectionDataset
 from omma_detection.datasets.coco import CocoDetection
+from omma_detection.datasets.label_map import LabelMapDetection
 from omma_detection.datasets.voc import VocDetection
 from omma_detection.datasets.yolo import YoloDetection
 
-__all__ = ["CocoDetection", "DetectionDataset", "VocDetection", "YoloDetection"]
+__all__ = ["CocoDetection", "DetectionDataset", "LabelMapDetection", "VocDetection", "YoloDetection"]

@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 from omma.data.annotations import Annotations, Report
 from omma.data.columns import with_objects
 from omma.data.dataset import Dataset
-from omma.data.images import read_image
+from omma.data.images import read_image, read_label_map
 from omma.data.transforms import AnyTransform
 from omma.errors import DataError
 from omma.ops import decode_masks
@@ -191,13 +191,13 @@ class DetectionDataset(Dataset):
 
     def _semantic(self, image: Path, size: tuple[int, int]) -> tv_tensors.Mask:
         path = image.with_suffix(".png")
-        classes = read_image(path)[0]
+        classes = read_label_map(path)
         if tuple(classes.shape) != size:
             raise DataError(
                 f"{path}: expected {size[1]} x {size[0]} pixels as the image has, the file has "
                 f"{classes.shape[1]} x {classes.shape[0]}"
             )
-        return tv_tensors.Mask(classes)
+        return tv_tensors.Mask(classes.to(torch.uint8))
 
     def _transformed(self, sample: Sample) -> Sample:
         for transform in self.transforms:
