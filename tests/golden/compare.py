@@ -94,7 +94,23 @@ def detections(prediction: Any, golden: dict[str, Any]) -> list[str]:
     return problems
 
 
-PREDICTIONS: dict[str, Callable[[Any, dict[str, Any]], list[str]]] = {"boxes": detections}
+def class_pixels(prediction: Any, golden: dict[str, Any]) -> list[str]:
+    """Pixels of each class."""
+    semantic = prediction["semantic"]
+    ours = semantic.flatten().bincount(minlength=256).tolist()
+    expected = {int(label): count for label, count in golden["classes"].items()}
+    limit = 0.005 * semantic.numel()
+    return [
+        f"class {label}: {count} pixels instead of {expected.get(label, 0)}"
+        for label, count in enumerate(ours)
+        if abs(count - expected.get(label, 0)) > limit
+    ]
+
+
+PREDICTIONS: dict[str, Callable[[Any, dict[str, Any]], list[str]]] = {
+    "boxes": detections,
+    "classes": class_pixels,
+}
 """What compares a prediction, by the key that a golden one of its kind has."""
 
 

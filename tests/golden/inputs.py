@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import numpy as np
 import recipe
 import torch
 from torchvision import tv_tensors
 
 from omma.structures import Batch, Meta, Sample
+
+_DRAWN = r"RandomState\(0\)\.randint\(0, (\d+), \(([\d, ]+)\)\)"
 
 
 def batch_of(golden: dict[str, Any]) -> Batch:
@@ -20,10 +24,17 @@ def batch_of(golden: dict[str, Any]) -> Batch:
     image = torch.from_numpy(recipe.picture(tuple(shape)))
     meta = Meta(index=0, id=0, path="golden", height=height, width=width)
     sample = Sample(meta=meta, **_objects(golden.get("target"), (height, width)))
-    # Not in the files: semantic branches were fed the column's number in their map of stride 8.
-    columns = (torch.arange(width) // 8).to(torch.uint8).expand(height, width)
-    sample["semantic"] = tv_tensors.Mask(columns.contiguous())
+    sample["semantic"] = tv_tensors.Mask(_semantic(golden.get("target"), (height, width)))
     return Batch([image], [sample])
+
+
+def _semantic(target: Any, size: tuple[int, int]) -> torch.Tensor:
+    """Classes drawn as the file says, ``RandomState(0).randint(0, C, (1, H, W))``."""
+    if isinstance(target, str) and (match := re.fullmatch(_DRAWN, target)):
+        shape = tuple(int(number) for number in match[2].split(","))
+        return torch.from_numpy(np.random.RandomState(0).randint(0, int(match[1]), shape)[0]).to(torch.uint8)
+    # Not in the files: semantic branches of detectors were fed the column's number in their map of stride 8.
+    return (torch.arange(size[1]) // 8).to(torch.uint8).expand(size).contiguous()
 
 
 def _objects(target: Any, size: tuple[int, int]) -> Sample:

@@ -12,6 +12,7 @@ from omma.layers.init import init_conv, prior_bias
 from omma.layers.masked_conv import MaskedConv2d
 from omma.layers.non_local import NonLocal2d
 from omma.layers.norm import LayerNorm2d, NormForm, NormKind, make_norm, norm_name
+from omma.layers.resize import resize
 from omma.layers.scale import Scale
 from omma.layers.separable import SeparableConv
 from omma.layers.squeeze import SqueezeExcitation
@@ -49,6 +50,7 @@ __all__ = [
     "make_norm",
     "norm_name",
     "prior_bias",
+    "resize",
     "synchronize_batch_norms",
     "yolo_conv",
 ]

@@ -1,6 +1,16 @@
 """The containers that carry images, annotations and predictions."""
 
 from omma.structures.polygons import Polygons
-from omma.structures.sample import INSTANCE_KEYS, Batch, DataInfo, Meta, Prediction, Sample, Target
+from omma.structures.sample import IGNORED, INSTANCE_KEYS, Batch, DataInfo, Meta, Prediction, Sample, Target
 
-__all__ = ["INSTANCE_KEYS", "Batch", "DataInfo", "Meta", "Polygons", "Prediction", "Sample", "Target"]
+__all__ = [
+    "IGNORED",
+    "INSTANCE_KEYS",
+    "Batch",
+    "DataInfo",
+    "Meta",
+    "Polygons",
+    "Prediction",
+    "Sample",
+    "Target",
+]

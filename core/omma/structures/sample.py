@@ -58,10 +58,12 @@ class Sample(TypedDict, total=False):
     visibility: Tensor  # (N, K) uint8: 0 not labelled, 1 hidden, 2 visible
     proposals: tv_tensors.BoundingBoxes  # (P, 4): boxes from another detector, for Fast R-CNN
     ignored_boxes: tv_tensors.BoundingBoxes  # (M, 4): crowds and difficult objects, neither right nor wrong
-    semantic: tv_tensors.Mask  # (H, W) uint8
+    semantic: tv_tensors.Mask  # (H, W) uint8: class of each pixel, IGNORED where it doesn't count
     meta: Meta
 
 
+IGNORED = 255
+"""Class of pixels in semantic maps that are neither right nor wrong."""
 INSTANCE_KEYS = ("boxes", "labels", "masks", "keypoints", "visibility")
 """Keys of a sample whose first axis runs over its instances."""
 
@@ -78,16 +80,18 @@ class Target(TypedDict, total=False):
     labels: Tensor  # (N,) int64
     crowd: Tensor  # (N,) bool: a region of many objects (COCO iscrowd) or a difficult one (VOC)
     area: Tensor  # (N,) float32, pixels; of the mask where there is one
+    semantic: Tensor  # (H, W) uint8: class of each pixel, IGNORED where it doesn't count
     segmentations: Sequence[Any]  # (N) COCO form: list of polygons [x, y, ...] or {"size", "counts"} RLE
 
 
 class Prediction(TypedDict, total=False):
-    """What a model says about one image, in original pixels, sorted by falling score."""
+    """What a model says about one image, in original pixels; instances are sorted by falling score."""
 
     boxes: Tensor  # (N, 4) float32, xyxy
     scores: Tensor  # (N,) float32 in 0..1
     labels: Tensor  # (N,) int64
     masks: Tensor  # (N, H, W) bool
+    semantic: Tensor  # (H, W) uint8: class of each pixel
 
 
 @dataclass

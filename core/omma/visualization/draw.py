@@ -12,7 +12,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from omma.visualization.palette import Color
+from omma.visualization.palette import Color, class_color
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -75,6 +75,32 @@ def draw_masks(
             part[y : y + h, x : x + w], cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x, y)
         )
         cv2.drawContours(out, contours, -1, color, _line_width(out), cv2.LINE_AA)
+    return out
+
+
+def draw_classes(
+    image: np.ndarray, labels: np.ndarray, names: Sequence[str], *, opacity: float = 0.55, legend: int = 12
+) -> np.ndarray:
+    """The image under the colours of its pixels' classes, with a legend of those that fill the most.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        labels: (H, W) uint8; pixels of numbers without a name stay as they are.
+        names: of the classes.
+        opacity: share of the colour, in 0..1.
+        legend: classes in the legend at most.
+    """
+    palette = np.array([class_color(label) for label in range(len(names))], np.float32).reshape(-1, 3)
+    known = labels < len(names)
+    out = np.ascontiguousarray(image).copy()
+    out[known] = np.round((1 - opacity) * out[known] + opacity * palette[labels[known]])
+    counts = np.bincount(labels[known], minlength=len(names))
+    most = [int(label) for label in np.argsort(-counts, kind="stable")[:legend] if counts[label]]
+    y = 0
+    taken: list[tuple[int, int, int, int]] = []
+    for label in most:
+        _tag(out, names[label], (0, y, y), class_color(label), taken)
+        y = taken[-1][3]
     return out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+from omma.data.classes import named_classes
 from omma.errors import DataError
 
 # fmt: off
@@ -35,19 +36,7 @@ def class_list(classes: tuple[str, ...] | str | None) -> tuple[str, ...] | None:
     Raises:
         ValueError: no list has that name, or a class stands twice, or there is none.
     """
-    if classes is None:
-        return None
-    if isinstance(classes, str):
-        if classes not in KNOWN:
-            raise ValueError(
-                f"classes: expected a list of names or one of {', '.join(KNOWN)}, got '{classes}'"
-            )
-        return KNOWN[classes]
-    if not classes:
-        raise ValueError("classes: expected at least one name, got an empty list")
-    if twice := sorted({name for name in classes if classes.count(name) > 1}):
-        raise ValueError(f"classes: expected each name once, got {', '.join(twice)} more than once")
-    return tuple(classes)
+    return None if classes is None else named_classes(classes, KNOWN)
 
 
 def match_classes(wanted: Sequence[str], found: Sequence[str], where: str, *, all_needed: bool) -> None:

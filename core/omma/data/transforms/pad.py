@@ -9,10 +9,7 @@ import numpy as np
 
 from omma.data.transforms.base import Transform, canvas, map_spatial
 from omma.registry import register
-from omma.structures import Sample
-
-SEMANTIC_IGNORE = 255
-"""Class of the new pixels in semantic maps: neither right nor wrong."""
+from omma.structures import IGNORED, Sample
 
 
 @register
@@ -56,7 +53,7 @@ class Pad(Transform):
             image=_border(bottom, right, self.colour),
             points=lambda points: points.clone(),
             masks=_border(bottom, right, (0,)),
-            semantic=_border(bottom, right, (SEMANTIC_IGNORE,)),
+            semantic=_border(bottom, right, (IGNORED,)),
             size=(larger_height, larger_width),
         )
 

@@ -1,0 +1,229 @@
+"""Folders of images beside folders of label maps: the form of nearly every segmentation set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+
+from omma.data.dataset import Dataset
+from omma.data.images import image_size, read_image, read_label_map
+from omma.data.paths import inside, under
+from omma.data.transforms import AnyTransform, Compose
+from omma.errors import DataError
+from omma.registry import register
+from omma.structures import IGNORED, DataInfo, Meta, Sample, Target
+from omma_segmentation.datasets.classes import class_list
+
+_TRIED_AT_START = 8
+_UNKNOWN = 254
+_VALUES = 2**16
+
+
+@dataclass(kw_only=True, frozen=True)
+class LabelMap:
+    """Which number in a mask file is which class; any that is neither a class nor ignored is an error."""
+
+    values: tuple[int, ...] | None = None
+    """The number of each class, in label order; null: counted from ``first`` on."""
+    first: int = 0
+    ignored: tuple[int, ...] = (255,)
+    """Numbers of pixels that are neither right nor wrong."""
+
+    def table(self, classes: int) -> Tensor:
+        """(65536,) uint8: number in a file -> label, IGNORED, or the mark of a number that means nothing.
+
+        Raises:
+            ValueError: the numbers contradict each other or aren't as many as the classes.
+        """
+        values = self.values if self.values is not None else tuple(range(self.first, self.first + classes))
+        if len(values) != classes:
+            raise ValueError(f"label_map.values has {len(values)} numbers for {classes} classes")
+        if classes >= _UNKNOWN:
+            raise ValueError(f"expected fewer than {_UNKNOWN} classes, got {classes}")
+        both = [*values, *self.ignored]
+        if twice := sorted({value for value in both if both.count(value) > 1}):
+            raise ValueError(f"label_map gives {twice} more than one meaning")
+        if wrong := [value for value in both if not 0 <= value < _VALUES]:
+            raise ValueError(f"expected numbers from 0 to {_VALUES - 1} in label_map, got {wrong[0]}")
+        table = torch.full((_VALUES,), _UNKNOWN, dtype=torch.uint8)
+        table[torch.tensor(values)] = torch.arange(classes, dtype=torch.uint8)
+        table[torch.tensor(self.ignored, dtype=torch.int64)] = IGNORED
+        return table
+
+
+@register
+class MaskFolder(Dataset):
+    """``images/**NAME + image_suffix`` and ``masks/**NAME + mask_suffix`` for the same names.
+
+    The numbers of a few masks are checked at once, those of each mask when it is read, and those of all by
+    ``omma data check --all``.
+
+    Args:
+        images: folder of the images.
+        masks: folder of the masks: one number per pixel, grey or with a palette.
+        root: folder that both are relative to.
+        classes: names in label order, or a known list such as 'cityscapes'.
+        label_map: which number is which class; by default 0, 1, 2 ... and 255 for ignored pixels.
+        split: text file below ``root`` that lists the images by name, path or path and mask; null: all.
+        image_suffix: what a name becomes an image file by.
+        mask_suffix: likewise a mask file.
+        transforms: applied to each sample.
+
+    Raises:
+        DataError: a folder is missing or empty, an image has no mask, or a number in a mask means nothing.
+        ValueError: ``label_map`` contradicts itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        images: str,
+        masks: str,
+        root: str | None = None,
+        classes: tuple[str, ...] | str,
+        label_map: LabelMap = LabelMap(),
+        split: str | None = None,
+        image_suffix: str = ".jpg",
+        mask_suffix: str = ".png",
+        transforms: tuple[AnyTransform, ...] = (),
+    ) -> None:
+        self.info = DataInfo(class_list(classes))
+        self.label_map = label_map
+        self.table = label_map.table(len(self.info.classes))
+        self.images, self.masks = under(root, images), under(root, masks)
+        self.image_suffix, self.mask_suffix = image_suffix, mask_suffix
+        self.transforms = Compose(transforms=transforms)
+        if not self.images.is_dir():
+            raise DataError(f"{self.images}: expected a folder of images, found none")
+        if not self.masks.is_dir():
+            raise DataError(f"{self.masks}: expected a folder of masks, found none")
+        self.names = self._all_names() if split is None else self._listed(under(root, split))
+        for index in np.unique(np.linspace(0, len(self) - 1, _TRIED_AT_START).astype(int)):
+            self.labels(int(index))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Image and labels of sample ``index``, transformed.
+
+        Raises:
+            DataError: a file can't be read, the two differ in size, or a number means nothing.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"there are {len(self)} samples, got index {index}")
+        image, labels = read_image(self.path(index)), self.labels(index)
+        height, width = image.shape[-2:]
+        if tuple(labels.shape) != (height, width):
+            raise DataError(
+                f"{self.mask_path(index)}: expected {width} x {height} pixels as the image has, "
+                f"the mask has {labels.shape[1]} x {labels.shape[0]}"
+            )
+        meta = Meta(index=index, id=self.names[index], path=self.path(index), height=height, width=width)
+        return self.transforms({"image": image, "semantic": tv_tensors.Mask(labels), "meta": meta})
+
+    def target(self, index: int) -> Target:
+        """The labels of sample ``index``, read from its mask."""
+        labels = self.labels(index)
+        return {
+            "index": index,
+            "id": self.names[index],
+            "path": self.path(index),
+            "height": labels.shape[0],
+            "width": labels.shape[1],
+            "semantic": labels,
+        }
+
+    def labels(self, index: int) -> Tensor:
+        """(H, W) uint8 class of each pixel, IGNORED where it doesn't count.
+
+        Raises:
+            DataError: the mask can't be read, or one of its numbers means nothing.
+        """
+        path = self.mask_path(index)
+        numbers = read_label_map(path)
+        labels = self.table[numbers.long()] if numbers.numel() else self.table[:0].reshape(numbers.shape)
+        unknown = labels == _UNKNOWN
+        if unknown.any():
+            raise DataError(f"{path}: {self._strangers(numbers[unknown])}")
+        return labels
+
+    def path(self, index: int) -> str:
+        """Image file of sample ``index``."""
+        return str(self.images / f"{self.names[index]}{self.image_suffix}")
+
+    def mask_path(self, index: int) -> Path:
+        """Mask file of sample ``index``."""
+        return self.masks / f"{self.names[index]}{self.mask_suffix}"
+
+    @cached_property
+    def image_sizes(self) -> np.ndarray:
+        """(len, 2) original heights and widths, from the headers of all images."""
+        return np.array([image_size(self.path(index)) for index in range(len(self))], np.int32)
+
+    def class_counts(self) -> np.ndarray:
+        """(len, C) whether each image has pixels of the class: all masks are read."""
+        counts = np.zeros((len(self), len(self.info.classes)), np.uint16)
+        for index in range(len(self)):
+            present = self.labels(index).flatten().bincount(minlength=256)[: counts.shape[1]]
+            counts[index] = (present > 0).numpy()
+        return counts
+
+    def _strangers(self, numbers: Tensor) -> str:
+        values, counts = numbers.unique(return_counts=True)
+        listed = ", ".join(
+            f"{value} ({count} pixels)" for value, count in zip(values[:5].tolist(), counts.tolist())
+        )
+        known = self.table.ne(_UNKNOWN).nonzero()[:, 0].tolist()
+        return (
+            f"the number {listed} is neither a class nor ignored; the {len(self.info.classes)} classes and "
+            f"ignored pixels are {_ranges(known)}: see label_map"
+        )
+
+    def _all_names(self) -> list[str]:
+        found = sorted(
+            file.relative_to(self.images).as_posix().removesuffix(self.image_suffix)
+            for file in self.images.rglob(f"*{self.image_suffix}")
+        )
+        if not found:
+            raise DataError(f"{self.images}: expected images that end in '{self.image_suffix}', found none")
+        for name in found:
+            if not (path := self.masks / f"{name}{self.mask_suffix}").exists():
+                raise DataError(f"{path}: there is no such mask for the image '{name}{self.image_suffix}'")
+        return found
+
+    def _listed(self, path: Path) -> list[str]:
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: expected a text file with one image a line: {error}") from None
+        names: list[str] = []
+        for number, line in enumerate(lines, 1):
+            if words := line.split():
+                name = inside(words[0], f"{path}:{number}").removesuffix(self.image_suffix)
+                # Lists name the image by itself, or with the folder that the images are in.
+                while "/" in name and not (self.images / f"{name}{self.image_suffix}").exists():
+                    name = name.partition("/")[2]
+                if not (self.images / f"{name}{self.image_suffix}").exists():
+                    raise DataError(f"{path}:{number}: there is no image '{words[0]}' in {self.images}")
+                names.append(name)
+        if not names:
+            raise DataError(f"{path}: expected at least one image, found none; is it the right file?")
+        return names
+
+
+def _ranges(numbers: list[int]) -> str:
+    """``[0, 1, 2, 255]`` -> '0..2, 255'."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}..{b}" for a, b in parts)

@@ -1,0 +1,1 @@
+"""Segmentation models, one file each; ``segmentor`` is the frame that most of them fill."""

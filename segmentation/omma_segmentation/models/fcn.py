@@ -1,0 +1,84 @@
+"""FCN (Long et al., Fully Convolutional Networks for Semantic Segmentation, 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from omma.layers import ConvNormAct, NormKind
+from omma.registry import register
+from omma_segmentation.losses import PixelLoss
+from omma_segmentation.models.heads.decode_head import DecodeHead
+
+
+@register
+class FCNHead(DecodeHead):
+    """A few convolutions, and their result beside what went in.
+
+    Args:
+        in_channels: of the maps it takes; several are resized to the first and joined.
+        in_index: which maps.
+        channels: width of the convolutions.
+        num_classes: C.
+        loss: on the logits.
+        num_convs: convolutions; none: the maps are classified as they are.
+        kernel_size: of the convolutions, pixels.
+        dilation: of the convolutions.
+        concat_input: classify a convolution of the maps and the result together.
+        norm: kind of the norms.
+        dropout: share of channels.
+        align_corners: how maps and logits are resized.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int | tuple[int, ...],
+        in_index: int | tuple[int, ...] = -1,
+        channels: int,
+        num_classes: int,
+        loss: PixelLoss | tuple[PixelLoss, ...],
+        num_convs: int = 2,
+        kernel_size: int = 3,
+        dilation: int = 1,
+        concat_input: bool = True,
+        norm: NormKind = "sync_bn",
+        dropout: float = 0.1,
+        align_corners: bool = False,
+    ) -> None:
+        super().__init__(
+            in_channels=in_channels,
+            in_index=in_index,
+            channels=channels,
+            num_classes=num_classes,
+            loss=loss,
+            dropout=dropout,
+            align_corners=align_corners,
+        )
+        entering = sum(self.in_channels)
+        if num_convs == 0 and entering != channels:
+            raise ValueError(
+                f"without convolutions channels must be those of the maps, {entering}, got {channels}"
+            )
+        padding = kernel_size // 2
+        widths = [entering, *[channels] * num_convs]
+        self.convs = nn.Sequential(
+            *(
+                ConvNormAct(a, b, kernel_size, padding=padding * dilation, dilation=dilation, norm=norm)
+                for a, b in pairwise(widths)
+            )
+        )
+        self.concat_input = concat_input
+        if concat_input:
+            self.conv_cat = ConvNormAct(
+                entering + channels, channels, kernel_size, padding=padding, norm=norm
+            )
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps to logits (N, C, H, W)."""
+        x = self.joined(maps)
+        out = self.convs(x)
+        return self.classify(self.conv_cat(torch.cat([x, out], dim=1)) if self.concat_input else out)

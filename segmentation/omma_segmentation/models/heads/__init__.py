@@ -1,0 +1,1 @@
+"""What decode heads share."""

@@ -1,0 +1,96 @@
+"""The contract of every decode head, and the classifier that most of them end in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from omma.layers import resize
+from omma.structures.class_rows import ClassRows
+from omma_segmentation.losses import PixelLoss
+
+
+class DecodeHead(nn.Module, ABC):
+    """From a backbone's or neck's maps to the logits of every pixel, at a resolution of its own.
+
+    The classifier is ``conv_seg`` behind dropout, as in OpenMMLab's checkpoints.
+
+    Args:
+        in_channels: channels of the maps it takes; one number for one map.
+        in_index: which of the maps these are; negative numbers count from the last one.
+        channels: width of the features that are classified.
+        num_classes: C.
+        loss: one or several losses on the logits.
+        dropout: share of the features' channels that are dropped in training.
+        align_corners: how maps and logits are resized.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int | tuple[int, ...],
+        in_index: int | tuple[int, ...],
+        channels: int,
+        num_classes: int,
+        loss: PixelLoss | tuple[PixelLoss, ...],
+        dropout: float = 0.1,
+        align_corners: bool = False,
+    ) -> None:
+        super().__init__()
+        self.in_channels = (in_channels,) if isinstance(in_channels, int) else tuple(in_channels)
+        self.in_index = (in_index,) if isinstance(in_index, int) else tuple(in_index)
+        if len(self.in_channels) != len(self.in_index):
+            raise ValueError(
+                f"in_channels and in_index must name as many maps, got {in_channels} and {in_index}"
+            )
+        self.channels, self.num_classes, self.align_corners = channels, num_classes, align_corners
+        self.losses = nn.ModuleList([loss] if isinstance(loss, PixelLoss) else loss)
+        self.dropout = nn.Dropout2d(dropout) if dropout > 0 else nn.Identity()
+        self.conv_seg = nn.Conv2d(channels, num_classes, 1)
+        nn.init.normal_(self.conv_seg.weight, std=0.01)
+        nn.init.zeros_(self.conv_seg.bias)
+
+    @abstractmethod
+    def forward(self, maps: Sequence[Tensor]) -> Any:
+        """Raw output for all maps (N, C_i, H_i, W_i): logits (N, C, H, W) unless ``logits`` says other."""
+
+    def logits(self, outputs: Any) -> Tensor:
+        """What of the raw output is predicted from, (N, C, H, W)."""
+        return outputs
+
+    def loss(self, outputs: Any, labels: Tensor) -> dict[str, Tensor]:
+        """Named losses of the raw output and the labels (N, H, W) int64 of the network's input."""
+        return self.pixel_losses(self.logits(outputs), labels)
+
+    def class_rows(self) -> Mapping[str, ClassRows]:
+        """Parameters whose rows belong to classes, by name."""
+        return {"conv_seg.weight": ClassRows(), "conv_seg.bias": ClassRows()}
+
+    def select(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """The maps it takes, in its order."""
+        return [maps[i] for i in self.in_index]
+
+    def joined(self, maps: Sequence[Tensor]) -> Tensor:
+        """The maps it takes, resized to the first of them, along one channel axis."""
+        first, *rest = self.select(maps)
+        if not rest:
+            return first
+        return torch.cat([first, *(resize(x, first, align_corners=self.align_corners) for x in rest)], dim=1)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """(N, channels, H, W) -> logits (N, C, H, W)."""
+        return self.conv_seg(self.dropout(features))
+
+    def pixel_losses(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The head's losses of logits at any resolution."""
+        logits = resize(logits, labels, align_corners=self.align_corners)
+        found: dict[str, Tensor] = {}
+        for loss in self.losses:
+            assert isinstance(loss, PixelLoss)
+            value = loss(logits, labels)
+            found[loss.key] = found[loss.key] + value if loss.key in found else value
+        return found

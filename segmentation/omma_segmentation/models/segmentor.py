@@ -1,0 +1,147 @@
+"""Backbone, neck and decode heads: the frame of nearly every segmentation model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from omma.backbones import Backbone
+from omma.layers import resize
+from omma.model import Model, Preprocessor
+from omma.necks import Neck
+from omma.registry import register
+from omma.structures import IGNORED, Batch, Prediction
+from omma_segmentation.models.heads.decode_head import DecodeHead
+from omma_segmentation.models.inference import SlidingWindow
+
+
+@register
+class Segmentor(Model):
+    """One class for each pixel.
+
+    Args:
+        backbone: image to feature maps.
+        neck: feature maps to other ones; null: the heads take the backbone's.
+        decode_head: maps to logits.
+        auxiliary_head: heads that only learn, on intermediate maps; one, several or null.
+        window: predict through a sliding window; null: on the whole image at once.
+        preprocessor: images to network input.
+
+    Raises:
+        ValueError: a head takes maps that aren't there or have other channels.
+    """
+
+    task: ClassVar[str] = "segmentation"
+
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        neck: Neck | None = None,
+        decode_head: DecodeHead,
+        auxiliary_head: DecodeHead | tuple[DecodeHead, ...] | None = None,
+        window: SlidingWindow | None = None,
+        preprocessor: Preprocessor,
+    ) -> None:
+        super().__init__()
+        self.preprocessor, self.backbone, self.neck = preprocessor, backbone, neck
+        self.decode_head = decode_head
+        if isinstance(auxiliary_head, tuple):
+            self.auxiliary_head = nn.ModuleList(auxiliary_head)
+        else:
+            self.auxiliary_head = auxiliary_head
+        self.window = window
+        channels = backbone.out_channels if neck is None else neck.out_channels
+        if neck is not None and tuple(neck.in_channels) != tuple(backbone.out_channels):
+            raise ValueError(
+                f"neck.in_channels {list(neck.in_channels)} are not those of the backbone, "
+                f"{list(backbone.out_channels)}"
+            )
+        for name, head in {"decode_head": decode_head, **self.auxiliary_heads()}.items():
+            check_maps(name, head, channels)
+            if head.num_classes != decode_head.num_classes:
+                raise ValueError(
+                    f"{name} has {head.num_classes} classes, decode_head {decode_head.num_classes}"
+                )
+
+    def auxiliary_heads(self) -> dict[str, DecodeHead]:
+        """The heads that only learn, by what their losses are called."""
+        if isinstance(self.auxiliary_head, nn.ModuleList):
+            heads = {f"aux_{i}": head for i, head in enumerate(self.auxiliary_head)}
+        else:
+            heads = {"aux": self.auxiliary_head}
+        return {name: head for name, head in heads.items() if isinstance(head, DecodeHead)}
+
+    def features(self, images: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+        """The maps of uint8 RGB images that heads take."""
+        return self.maps(self.preprocessor(images))
+
+    def maps(self, x: Tensor) -> Sequence[Tensor]:
+        """The maps of network input (N, 3, H, W)."""
+        maps = self.backbone(x)
+        return maps if self.neck is None else self.neck(maps)
+
+    def network(self, x: Tensor) -> Tensor:
+        """Network input (N, 3, H, W) -> logits (N, C, H, W)."""
+        logits = self.decode_head.logits(self.decode_head(self.maps(x)))
+        return resize(logits, x, align_corners=self.decode_head.align_corners)
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """Logits of uint8 RGB images, (N, C, H, W) at the size of the network's input."""
+        return self.network(self.preprocessor(images))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses of all heads, ``decode.loss_ce``, ``aux.loss_ce`` and so on."""
+        x = self.preprocessor(batch.images)
+        maps, labels = self.maps(x), pixel_labels(batch, x)
+        losses = named("decode", self.decode_head.loss(self.decode_head(maps), labels))
+        for name, head in self.auxiliary_heads().items():
+            losses |= named(name, head.loss(head(maps), labels))
+        return losses
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """The class of each original pixel."""
+        logits = self.scores(self.preprocessor(batch.images))
+        align = self.decode_head.align_corners
+        predictions: list[Prediction] = []
+        for one, (height, width), meta in zip(logits, batch.sizes, batch.metas, strict=True):
+            one = resize(one[None, :, :height, :width], (meta.height, meta.width), align_corners=align)
+            predictions.append({"semantic": one[0].argmax(0).to(torch.uint8)})
+        return predictions
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Network input (N, 3, H, W) -> logits (N, C, H, W), through the window if there is one."""
+        return self.network(x) if self.window is None else self.window(self.network, x)
+
+
+def check_maps(name: str, head: DecodeHead, channels: Sequence[int]) -> None:
+    """Whether a head fits maps of these ``channels``.
+
+    Raises:
+        ValueError: it takes maps that aren't there or have other channels.
+    """
+    for index, wanted in zip(head.in_index, head.in_channels, strict=True):
+        if not -len(channels) <= index < len(channels):
+            raise ValueError(f"{name} takes map {index}, but there are {len(channels)}: {list(channels)}")
+        if channels[index] != wanted:
+            raise ValueError(
+                f"{name}.in_channels says {wanted} for map {index}, which has {channels[index]} channels; "
+                f"the maps have {list(channels)}"
+            )
+
+
+def named(name: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The losses of one head among those of all."""
+    return {f"{name}.{key}": value for key, value in losses.items()}
+
+
+def pixel_labels(batch: Batch, x: Tensor) -> Tensor:
+    """Labels (N, H, W) int64 of network input ``x`` (N, 3, H, W); what was padded is ignored."""
+    labels = torch.full((len(batch), *x.shape[-2:]), IGNORED, dtype=torch.int64, device=x.device)
+    for slot, sample in zip(labels, batch.samples, strict=True):
+        semantic: Any = sample["semantic"]
+        slot[: semantic.shape[-2], : semantic.shape[-1]] = semantic
+    return labels
