@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +12,17 @@ from torch import Tensor, nn
 
 from omma.registry import register
 from omma.structures import Batch, Prediction
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """How the images of a batch lie in the network's input."""
+
+    height: int
+    width: int
+    """Pixels."""
+    offsets: tuple[tuple[int, int], ...]
+    """(top, left) of each image."""
 
 
 @register
@@ -45,14 +57,61 @@ class Preprocessor(nn.Module):
 
     def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """``images``: uint8 (N, 3, H, W), or N of (3, H_i, W_i). Returns float32 (N, 3, H', W')."""
-        height = max(image.shape[-2] for image in images)
-        width = max(image.shape[-1] for image in images)
-        height, width = (-(-side // self.divisor) * self.divisor for side in (height, width))
-        out = torch.zeros(len(images), 3, height, width, device=self.mean.device)
-        for slot, image in zip(out, images):
+        canvas = self.canvas([(image.shape[-2], image.shape[-1]) for image in images])
+        out = torch.zeros(len(images), 3, canvas.height, canvas.width, device=self.mean.device)
+        for slot, image, (top, left) in zip(out, images, canvas.offsets):
             image = image.flip(0) if self.bgr else image
-            slot[:, : image.shape[-2], : image.shape[-1]] = (image - self.mean) / self.std
+            height, width = image.shape[-2:]
+            slot[:, top : top + height, left : left + width] = (image - self.mean) / self.std
         return out
+
+    def canvas(self, sizes: Sequence[tuple[int, int]]) -> Canvas:
+        """Where images of these (height, width) lie after padding."""
+        height, width = (self.padded(max(sides)) for sides in zip(*sizes))
+        return Canvas(height, width, tuple((self.offset(h), self.offset(w)) for h, w in sizes))
+
+    def padded(self, side: int) -> int:
+        """The side of the canvas for the side of an image."""
+        return -(-side // self.divisor) * self.divisor
+
+    def offset(self, side: int) -> int:
+        """Pixels before an image along one side of it."""
+        return 0
+
+
+@register
+class CentredPreprocessor(Preprocessor):
+    """Pads all around, so that each image lies in the middle (Law and Deng, CornerNet, 2018).
+
+    Among images of other sizes it lies where it would by itself.
+
+    Args:
+        mean, std, bgr: as ``Preprocessor``.
+        divisor: the padded side is the next multiple of this above the image's side...
+        short: ...less so many pixels: 511 stays 511 at a divisor of 128 and 1 short.
+    """
+
+    def __init__(
+        self,
+        *,
+        mean: tuple[float, float, float] = (123.675, 116.28, 103.53),
+        std: tuple[float, float, float] = (58.395, 57.12, 57.375),
+        bgr: bool = False,
+        divisor: int = 128,
+        short: int = 1,
+    ) -> None:
+        if not 0 <= short <= 1:
+            raise ValueError(f"short must be 0 or 1, else an image may not fit, got {short}")
+        super().__init__(mean=mean, std=std, bgr=bgr, divisor=divisor)
+        self.short = short
+
+    def padded(self, side: int) -> int:
+        """The side of the canvas for the side of an image."""
+        return (side // self.divisor + 1) * self.divisor - self.short
+
+    def offset(self, side: int) -> int:
+        """Pixels before an image along one side of it."""
+        return self.padded(side) // 2 - side // 2
 
 
 class Model(nn.Module, ABC):

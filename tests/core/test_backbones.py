@@ -21,6 +21,7 @@ SMALL: dict[str, Callable[..., Backbone]] = {
     "Darknet": partial(backbones.Darknet, out_indices=(2, 3)),
     "EfficientNet": partial(backbones.EfficientNet, size="b0"),
     "HRNet": partial(backbones.HRNet, width=8, modules=(1, 1, 1), blocks=1, stem_blocks=1),
+    "HourglassNet": partial(backbones.HourglassNet, channels=(8, 8, 12), blocks=(1, 2, 1), map_channels=8),
     "MobileNetV2": partial(backbones.MobileNetV2, width=0.25),
     "PyramidVisionTransformer": partial(
         backbones.PyramidVisionTransformer, channels=8, depths=(1, 1, 1, 1), train_size=64
@@ -256,3 +257,18 @@ def test_pvt_understands_a_file_of_its_authors(version: int, tmp_path):
     again = SMALL[name](weights=str(tmp_path / "pvt.pth"))
     for key, value in net.state_dict().items():
         torch.testing.assert_close(again.state_dict()[key], value, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_the_block_that_one_hourglass_has_no_use_for_does_not_train():
+    net = backbones.HourglassNet(stacks=1, channels=(8, 8), blocks=(1, 1), map_channels=8).train()
+    assert "inters.0.conv1.weight" in net.state_dict()
+    net(image())[0].square().mean().backward()
+    assert {n for n, p in net.named_parameters() if p.grad is None} == {
+        n for n, p in net.named_parameters() if not p.requires_grad
+    }
+
+
+@pytest.mark.parametrize("wrong", [{"channels": (8, 8, 8)}, {"stacks": 0}, {"channels": (7, 8)}])
+def test_hourglasses_that_can_not_be_built_are_refused(wrong: dict):
+    with pytest.raises(ValueError, match="channels"):
+        backbones.HourglassNet(**{"channels": (8, 8), "blocks": (1, 1), **wrong})

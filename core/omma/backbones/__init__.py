@@ -6,6 +6,7 @@ from omma.backbones.cspdarknet import CSPDarknet, CSPNeXt
 from omma.backbones.darknet import Darknet
 from omma.backbones.efficientnet import EfficientNet
 from omma.backbones.extras import ContextPlugin, Deform, Plugin
+from omma.backbones.hourglass import HourglassNet
 from omma.backbones.hrnet import HRNet
 from omma.backbones.mobilenet_v2 import MobileNetV2
 from omma.backbones.pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
@@ -29,6 +30,7 @@ __all__ = [
     "Deform",
     "EfficientNet",
     "HRNet",
+    "HourglassNet",
     "MobileNetV2",
     "Plugin",
     "PyramidVisionTransformer",

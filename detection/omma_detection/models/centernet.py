@@ -20,8 +20,8 @@ from omma.structures.class_rows import ClassRows
 from omma_detection.models.coders.delta import clip_boxes
 from omma_detection.models.heads.dense import DenseHead
 from omma_detection.models.heads.detections import box_scales, image_sizes
-from omma_detection.models.heads.gaussian import draw_gaussians, gaussian_radius, peaks
-from omma_detection.models.objects import Objects, pad_objects
+from omma_detection.models.heads.gaussian import at_places, gaussian_radius, mark, peaks, place_positions
+from omma_detection.models.objects import pad_objects
 from omma_detection.models.single_stage import SingleStageDetector
 
 
@@ -109,40 +109,24 @@ class CenterNetHead(DenseHead):
     def loss(self, outputs: CenterNetOutputs, batch: Batch) -> dict[str, Tensor]:
         """``loss_center_heatmap``, ``loss_wh`` and ``loss_offset``."""
         objects = pad_objects(batch.samples, outputs.heat.device)
-        height, width = outputs.heat.shape[2:]
         boxes = objects.boxes / self.strides[0]
         centres, sizes = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
-        limit = torch.tensor([width - 1, height - 1], device=centres.device)
-        places = centres.long().clamp(min=0).minimum(limit)
-        radii = gaussian_radius(sizes, self.least_overlap).long().clamp(min=0)
-        heat = draw_gaussians(places, radii, objects.labels, objects.real, self.num_classes, (height, width))
-        flat = places[..., 1] * width + places[..., 0]  # (N, G)
-        image, owner = self._owners(flat, objects).nonzero(as_tuple=True)
-        place = flat[image, owner]
-        count = normalizer(torch.as_tensor(len(image), device=heat.device))
-        found_size = outputs.size.flatten(2)[image, :, place]
-        found_offset = outputs.offset.flatten(2)[image, :, place]
-        offset = (centres - places)[image, owner]
+        radii = gaussian_radius(sizes, self.least_overlap)
+        height, width = outputs.heat.shape[2:]
+        marks = mark(centres, radii, objects, self.num_classes, (height, width))
+        count = normalizer(torch.as_tensor(len(marks.image), device=boxes.device))
+        size = sizes[marks.image, marks.owner]
         return {
-            "loss_center_heatmap": self.heat_loss(outputs.heat, heat, avg_factor=count),
-            "loss_wh": self.size_loss(found_size, sizes[image, owner], avg_factor=2 * count),
-            "loss_offset": self.offset_loss(found_offset, offset, avg_factor=2 * count),
+            "loss_center_heatmap": self.heat_loss(outputs.heat, marks.heat, avg_factor=count),
+            "loss_wh": self.size_loss(marks.read(outputs.size), size, avg_factor=2 * count),
+            "loss_offset": self.offset_loss(marks.read(outputs.offset), marks.offset, avg_factor=2 * count),
         }
-
-    def _owners(self, places: Tensor, objects: Objects) -> Tensor:
-        """(N, G) bool: the objects that own their place; of several at one place the last does."""
-        same = (places[:, :, None] == places[:, None]) & objects.real[:, None]
-        later = torch.ones_like(same[0]).triu(1)
-        return objects.real & ~(same & later).any(dim=2)
 
     def predict(self, outputs: CenterNetOutputs, batch: Batch) -> list[Prediction]:
         """Boxes in original pixels, one at each peak; nothing is suppressed."""
         score, label, place = peaks(outputs.heat, self.max_per_image)
-        width = outputs.heat.shape[3]
-        index = place[:, None].expand(-1, 2, -1)
-        size = outputs.size.flatten(2).gather(2, index).transpose(1, 2)  # (N, K, 2)
-        offset = outputs.offset.flatten(2).gather(2, index).transpose(1, 2)
-        centre = torch.stack([place % width, place // width], dim=2) + offset
+        size = at_places(outputs.size, place)  # (N, K, 2)
+        centre = place_positions(place, outputs.heat.shape[3]) + at_places(outputs.offset, place)
         boxes = torch.cat([centre - size / 2, centre + size / 2], dim=2) * self.strides[0]
         boxes = clip_boxes(boxes, image_sizes(batch, boxes.device)) / box_scales(batch, boxes.device)[:, None]
         return [Prediction(boxes=b, scores=s, labels=c) for b, s, c in zip(boxes, score, label)]

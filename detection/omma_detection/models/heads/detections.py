@@ -147,6 +147,8 @@ class Selection:
     """Predictions per image."""
     clip: bool = True
     """Cut the boxes to the image."""
+    soft: SoftNMS | None = None
+    """Lower the scores of boxes that overlap a better one instead of dropping them."""
 
     def candidates(
         self,
@@ -174,33 +176,25 @@ class Selection:
         return Candidates(boxes, score, label, image, position + first)
 
     def found(self, levels: Sequence[Candidates], batch: Batch) -> list[Candidates]:
-        """Candidates of all levels in transformed pixels -> each image's boxes in original pixels."""
-        return select(levels, batch, iou_threshold=self.nms_iou, max_per_image=self.max_per_image)
+        """Candidates of all levels in transformed pixels -> each image's boxes in original pixels.
+
+        Boxes without area are dropped; NMS works within each class.
+        """
+        pool = Candidates.cat(levels)
+        scale = box_scales(batch, pool.boxes.device)[pool.images]
+        pool = filter_small(replace(pool, boxes=pool.boxes / scale), 0)
+        return suppress(
+            pool,
+            len(batch),
+            iou_threshold=self.nms_iou,
+            max_per_image=self.max_per_image,
+            soft=self.soft,
+        )
 
     def predictions(self, levels: Sequence[Candidates], batch: Batch) -> list[Prediction]:
-        """Candidates of all levels in transformed pixels -> predictions in original pixels."""
-        return to_predictions(levels, batch, iou_threshold=self.nms_iou, max_per_image=self.max_per_image)
+        """As ``found``, as predictions."""
+        found = self.found(levels, batch)
+        return [Prediction(boxes=f.boxes, scores=f.scores, labels=f.labels) for f in found]
 
 
 DEFAULT_SELECTION = Selection()
-
-
-def to_predictions(
-    levels: Sequence[Candidates], batch: Batch, *, iou_threshold: float, max_per_image: int
-) -> list[Prediction]:
-    """As ``select``, as predictions."""
-    found = select(levels, batch, iou_threshold=iou_threshold, max_per_image=max_per_image)
-    return [Prediction(boxes=f.boxes, scores=f.scores, labels=f.labels) for f in found]
-
-
-def select(
-    levels: Sequence[Candidates], batch: Batch, *, iou_threshold: float, max_per_image: int
-) -> list[Candidates]:
-    """Candidates of all levels in transformed pixels -> each image's boxes in original pixels.
-
-    Boxes without area are dropped; NMS works within each class.
-    """
-    pool = Candidates.cat(levels)
-    scale = box_scales(batch, pool.boxes.device)[pool.images]
-    pool = filter_small(replace(pool, boxes=pool.boxes / scale), 0)
-    return suppress(pool, len(batch), iou_threshold=iou_threshold, max_per_image=max_per_image)

@@ -2,9 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from omma_detection.models.objects import Objects
+
+
+@dataclass(frozen=True)
+class Marks:
+    """One point of each object, its centre or a corner, on a map."""
+
+    heat: Tensor
+    """(N, C, H, W): 1 at the points, falling off around them."""
+    image: Tensor
+    """(K,): the image of each object that owns its position; of several at one place the last does."""
+    owner: Tensor
+    """(K,): which of its image's objects it is."""
+    position: Tensor
+    """(K, 2) xy int64."""
+    offset: Tensor
+    """(K, 2) xy from the position to the point."""
+    places: Tensor
+    """(N, G) int64: each object's position, row by row; anything for filling."""
+
+    def read(self, maps: Tensor) -> Tensor:
+        """What maps (N, C, H, W) say at the owners' positions, (K, C)."""
+        return maps.flatten(2)[self.image, :, self.places[self.image, self.owner]]
+
+
+def mark(points: Tensor, radii: Tensor, objects: Objects, num_classes: int, size: tuple[int, int]) -> Marks:
+    """Put points on a map of ``size`` (H, W).
+
+    Args:
+        points: (N, G, 2) xy, positions of the map.
+        radii: (N, G) positions, rounded down: how far around it a point counts.
+        objects: whose points they are.
+        num_classes: C.
+        size: (H, W).
+    """
+    height, width = size
+    limit = torch.tensor([width - 1, height - 1], device=points.device)
+    positions = points.long().clamp(min=0).minimum(limit)
+    reach = radii.long().clamp(min=0)
+    heat = draw_gaussians(positions, reach, objects.labels, objects.real, num_classes, size)
+    places = positions[..., 1] * width + positions[..., 0]
+    same = (places[:, :, None] == places[:, None]) & objects.real[:, None]
+    later = torch.ones_like(same[0]).triu(1)
+    owns = objects.real & ~(same & later).any(dim=2)
+    image, owner = owns.nonzero(as_tuple=True)
+    offset = (points - positions)[image, owner]
+    return Marks(heat, image, owner, positions[image, owner], offset, places)
 
 
 def gaussian_radius(sizes: Tensor, least_overlap: float) -> Tensor:
@@ -60,3 +110,14 @@ def peaks(heat: Tensor, count: int, kernel: int = 3) -> tuple[Tensor, Tensor, Te
     score, index = flat.topk(min(count, flat.shape[1]), dim=1)
     area = heat.shape[2] * heat.shape[3]
     return score, index // area, index % area
+
+
+def at_places(maps: Tensor, places: Tensor) -> Tensor:
+    """What maps (N, C, H, W) say at places (N, K) that count row by row, (N, K, C)."""
+    index = places[:, None].expand(-1, maps.shape[1], -1)
+    return maps.flatten(2).gather(2, index).transpose(1, 2)
+
+
+def place_positions(places: Tensor, width: int) -> Tensor:
+    """xy (N, K, 2) of places (N, K) that count row by row on a map of ``width``."""
+    return torch.stack([places % width, places // width], dim=2)
