@@ -48,6 +48,35 @@ def test_rasterise_fills_the_pixels_that_pycocotools_fills(seed, outside):
     assert (outlines.rasterise().numpy() != reference(outlines)).sum() <= 2
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_clipped_outlines_are_what_lies_on_the_canvas(seed):
+    outlines = stars(seed, outside=20)
+    clipped = outlines.clipped()
+    assert len(clipped) == len(outlines)
+    points = clipped.as_subclass(torch.Tensor)
+    assert ((points >= 0) & (points <= torch.tensor([CANVAS[1], CANVAS[0]]))).all()
+    larger = (CANVAS[0] + 40, CANVAS[1] + 40)
+    moved = Polygons.wrap(points + 20, clipped, canvas_size=larger).rasterise().numpy()
+    inside = moved[:, 20:-20, 20:-20]
+    expected = outlines.rasterise().numpy()
+    # A crossing with the border lies between pixels.
+    assert (inside != expected).sum() <= 0.02 * expected.sum() + 12
+    moved[:, 20:-20, 20:-20] = 0
+    assert not moved.any()
+
+
+def test_clipping_keeps_the_corner_that_no_edge_crosses():
+    outlines = Polygons.from_coco([[[-10, 5, 5, -10, 20, -10, 20, 20, -10, 20]]], (10, 10)).clipped()
+    assert int(outlines.rasterise().sum()) == 100
+
+
+def test_outlines_on_the_canvas_are_clipped_to_themselves():
+    outlines = stars(3)
+    assert outlines.clipped() is outlines
+    assert len(Polygons.from_coco([[[-9, -9, -2, -9, -2, -2]], []], (12, 10)).clipped()) == 2
+
+
 def test_rasterise_of_a_rectangle_on_the_grid_is_exact():
     outlines = Polygons.from_coco([[[2, 3, 7, 3, 7, 9, 2, 9]]], (12, 10))
     expected = np.zeros((1, 12, 10), np.uint8)

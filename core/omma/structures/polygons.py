@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -147,6 +148,26 @@ class Polygons(tv_tensors.TVTensor):
         boxes = torch.minimum(torch.cat(corners, 1).clamp_(min=0), limit)
         return tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=self.canvas_size)  # pyright: ignore[reportCallIssue]
 
+    def clipped(self) -> Polygons:
+        """The outlines without what lies beside the canvas; rings of which nothing is left go.
+
+        Before the canvas becomes larger: what was cut from an image must not come back.
+        """
+        points, (height, width) = self.as_subclass(Tensor), self.canvas_size
+        inside = ((points >= 0) & (points <= points.new_tensor([width, height]))).all(dim=1)
+        if bool(inside.all()):
+            return self
+        rings = [_clip(ring, self.canvas_size) for rings in self._instances() for ring in rings]
+        kept = torch.tensor([len(ring) >= 3 for ring in rings])
+        owner = torch.repeat_interleave(torch.arange(len(self)), self.rings_per_instance)
+        return Polygons(
+            np.concatenate([ring for ring in rings if len(ring) >= 3] or [np.empty((0, 2))]),
+            ring_sizes=[len(ring) for ring in rings if len(ring) >= 3],
+            rings_per_instance=torch.bincount(owner[kept], minlength=len(self)),
+            canvas_size=self.canvas_size,
+            device=self.device,
+        )
+
     def rasterise(self) -> tv_tensors.Mask:
         """(N, H, W) uint8 masks on the CPU: 1 inside, filled as pycocotools fills outlines."""
         height, width = self.canvas_size
@@ -201,6 +222,23 @@ def _runs(lengths: Tensor, chosen: Tensor) -> Tensor:
     return torch.arange(int(counts.sum())) + torch.repeat_interleave(starts[chosen] - before, counts)
 
 
+def _clip(ring: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """What of a ring (v, 2) lies in 0..W, 0..H (Sutherland and Hodgman, 1974)."""
+    for axis, limit, sign in ((0, 0, -1), (1, 0, -1), (0, size[1], 1), (1, size[0], 1)):
+        beyond = sign * (ring[:, axis] - limit)
+        keep = beyond <= 0
+        if keep.all():
+            continue
+        after, after_beyond = np.roll(ring, -1, 0), np.roll(beyond, -1)
+        crosses = keep != np.roll(keep, -1)
+        share = beyond / np.where(crosses, beyond - after_beyond, 1)
+        crossings = ring + share[:, None] * (after - ring)
+        crossings[:, axis] = limit
+        points = np.stack([ring, crossings], 1).reshape(-1, 2)
+        ring = points[np.stack([keep, crosses], 1).ravel()]
+    return ring
+
+
 def _fill(mask: np.ndarray, rings: list[np.ndarray]) -> None:
     """Set to 1 what ``rings`` enclose in ``mask`` (H, W).
 
@@ -217,7 +255,8 @@ def _fill(mask: np.ndarray, rings: list[np.ndarray]) -> None:
     if x2 <= x1 or y2 <= y1:
         return
     encoded = coco.frPyObjects([(ring - low).ravel() for ring in rings], int(y2 - y1), int(x2 - x1))
-    mask[y1:y2, x1:x2] = coco.decode(coco.merge(encoded))
+    # Columns come one after the other; OpenCV turns them several times faster than a copy does.
+    cv2.transpose(coco.decode(coco.merge(encoded)).T, dst=mask[y1:y2, x1:x2])
 
 
 def _like_keypoints(functional: Callable[..., Any]) -> Callable[..., Polygons]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 import cv2
@@ -11,15 +12,15 @@ import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
-from omma.data.transforms.base import Transform, keep_instances, uniform, wrap
-from omma.data.transforms.crop import has_area
-from omma.data.transforms.mix import pixels
+from omma.data.transforms.base import uniform, wrap
+from omma.data.transforms.crop import drop_outside
+from omma.data.transforms.picture import Look, Window, pixels, with_pixels
 from omma.registry import register
 from omma.structures import Polygons, Sample
 
 
 @register
-class RandomAffine(Transform):
+class RandomAffine(Window):
     """Scales, turns, shears and moves a picture onto a canvas of given size; boxes go around what they held.
 
     The image's corner is the fixed point of all but the move.
@@ -55,24 +56,41 @@ class RandomAffine(Transform):
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample on the canvas; key points are not moved, so samples must have none."""
+        return self._warp(sample, pixels(sample), self._matrix(), (0, 0))
+
+    def look(self, size: tuple[int, int], boxes: Callable[[], Tensor]) -> Look:
+        """See ``Window.look``."""
+        matrix = self._matrix()
+        corners = np.array([[0, 0], [self.width, 0], [0, self.height], [self.width, self.height]])
+        shown = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T).T
+        # Two more on each side: pixels at the border are interpolated with them.
+        limit = np.array(size[::-1])
+        left, top = (int(x) for x in np.clip(np.floor(shown.min(0)) - 2, 0, limit - 1))
+        right, bottom = (int(x) for x in np.clip(np.ceil(shown.max(0)) + 2, (left + 1, top + 1), limit))
+
+        def finish(objects: Sample, image: np.ndarray) -> Sample:
+            return self._warp(objects, image, matrix, (left, top))
+
+        return Look(size, (top, left, bottom, right), finish)
+
+    def _warp(self, sample: Sample, image: np.ndarray, matrix: np.ndarray, origin: tuple[int, int]) -> Sample:
+        """The sample moved by ``matrix``; its pixels are in ``image``, which begins at ``origin`` (x, y)."""
         if "keypoints" in sample or isinstance(sample.get("masks"), tv_tensors.Mask):
             raise ValueError("RandomAffine takes boxes and outlines, not key points or bitmaps")
-        matrix = self._matrix()
         size = (self.height, self.width)
-        warped = cv2.warpAffine(
-            pixels(sample), matrix, (self.width, self.height), borderValue=(self.fill,) * 3
-        )
-        out = dict(sample)
-        out["image"] = tv_tensors.Image(torch.from_numpy(warped).permute(2, 0, 1))
+        there = np.concatenate([matrix[:, :2], matrix @ [[origin[0]], [origin[1]], [1]]], axis=1)
+        warped = cv2.warpAffine(image, there, (self.width, self.height), borderValue=(self.fill,) * 3)
+        out = dict(with_pixels(sample, warped))
         move = torch.tensor(matrix, dtype=torch.float32)
         for key in ("boxes", "ignored_boxes"):
             if key in sample:
                 moved = _around(sample[key].as_subclass(Tensor), move, size)
                 out[key] = wrap(moved, like=sample[key], canvas_size=size)
         if isinstance(masks := sample.get("masks"), Polygons):
-            out["masks"] = Polygons.wrap(_apply(masks.as_subclass(Tensor), move), masks, canvas_size=size)
-        result = cast(Sample, out)
-        return keep_instances(result, has_area(result["boxes"])) if "boxes" in result else result
+            outlines = masks.clipped()
+            moved = _apply(outlines.as_subclass(Tensor), move)
+            out["masks"] = Polygons.wrap(moved, outlines, canvas_size=size)
+        return drop_outside(cast(Sample, out))
 
     def _matrix(self) -> np.ndarray:
         """(2, 3): first scaled, then turned, sheared and moved."""

@@ -135,6 +135,12 @@ def _map_masks(masks: Tensor, change: ArrayChange, size: tuple[int, int]) -> Ten
     return torch.from_numpy(out.reshape(*masks.shape[:-2], *size))
 
 
+def cut_outlines(sample: Sample) -> Sample:
+    """The sample with outlines cut at the border of its canvas, before a larger one shows more of them."""
+    masks = sample.get("masks")
+    return cast(Sample, {**sample, "masks": masks.clipped()}) if isinstance(masks, Polygons) else sample
+
+
 def with_meta(sample: Sample, **fields: Any) -> Sample:
     """The sample with these fields of its ``meta`` replaced; as it is where it has none."""
     if "meta" not in sample:

@@ -17,13 +17,18 @@ Extent = float | tuple[float, float]
 
 def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
     """The window of the image; boxes are cut at its border, and instances without area left are dropped."""
-    sample = map_spatial(
+    cropped = map_spatial(
         sample,
         image=lambda image: image[top : top + height, left : left + width],
         points=lambda points: points - points.new_tensor([left, top]),
         masks=lambda mask: mask[top : top + height, left : left + width],
         size=(height, width),
     )
+    return drop_outside(cropped)
+
+
+def drop_outside(sample: Sample) -> Sample:
+    """The sample without the boxes, and so the instances, of which no area is left on the canvas."""
     if "ignored_boxes" in sample:
         ignored = sample["ignored_boxes"]
         left_over = wrap(ignored.as_subclass(Tensor)[has_area(ignored)], like=ignored)

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from omma.data.transforms.base import Transform, canvas, choose, keep_instances, map_spatial, uniform
+from omma.data.transforms.base import (
+    Transform,
+    canvas,
+    choose,
+    cut_outlines,
+    keep_instances,
+    map_spatial,
+    uniform,
+)
 from omma.data.transforms.crop import centre_inside, crop
 from omma.registry import register
 from omma.structures import Sample
@@ -44,7 +52,7 @@ class Expand(Transform):
         top, left = choose(size[0] - height + 1), choose(size[1] - width + 1)
         border = (top, size[0] - height - top, left, size[1] - width - left)
         return map_spatial(
-            sample,
+            cut_outlines(sample),
             image=lambda x: cv2.copyMakeBorder(x, *border, cv2.BORDER_CONSTANT, value=self.fill),
             points=lambda p: p + p.new_tensor([float(left), float(top)]),
             masks=lambda x: cv2.copyMakeBorder(x, *border, cv2.BORDER_CONSTANT, value=0),

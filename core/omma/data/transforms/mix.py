@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, cast
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torchvision import tv_tensors
 
-from omma.data.transforms.base import canvas, choose, keep_instances, map_spatial, uniform, wrap
-from omma.data.transforms.crop import has_area
+from omma.data.transforms.base import canvas, choose, uniform
 from omma.data.transforms.flip import flip
+from omma.data.transforms.picture import Look, Rect, Window, lay, merge, paint, pixels, with_pixels
 from omma.registry import register
-from omma.structures import Polygons, Sample
+from omma.structures import Sample
 
 Draw = Callable[[], Sample]
-_MUCH = 0.4
-"""Visible share of an image from which it pays to resize all of it: that is faster, pixel by pixel."""
-_MERGED = ("boxes", "labels", "ignored_boxes", "masks")
 
 
 class Mix(ABC):
@@ -45,6 +38,8 @@ class Mosaic(Mix):
         centre: where the point lies, from and to, in heights and widths.
         fill: grey level where no sample lies.
         prob: share of the samples that become mosaics.
+        window: what comes next, where it shows a part: ``RandomScaleCrop`` or ``RandomAffine``. Only what it
+            shows is drawn, at its scale. Samples that don't become mosaics pass through it as well.
     """
 
     alike = False
@@ -57,6 +52,7 @@ class Mosaic(Mix):
         centre: tuple[float, float] = (0.5, 1.5),
         fill: int = 114,
         prob: float = 1.0,
+        window: Window | None = None,
     ) -> None:
         if min(height, width) < 1 or not 0 <= fill <= 255 or not 0 <= prob <= 1:
             raise ValueError(
@@ -64,23 +60,48 @@ class Mosaic(Mix):
                 f"{height}, {width}, {fill}, {prob}"
             )
         self.height, self.width, self.centre, self.fill, self.prob = height, width, centre, fill, prob
+        self.window = window
 
     def mix(self, sample: Sample, draw: Draw) -> Sample:
-        """The mosaic, with the ``meta`` of ``sample``."""
+        """The mosaic, or the window on it, with the ``meta`` of ``sample``."""
         if uniform(0, 1) >= self.prob:
-            return sample
-        size = (2 * self.height, 2 * self.width)
-        x, y = int(uniform(*self.centre) * self.width), int(uniform(*self.centre) * self.height)
-        picture = np.full((*size, 3), self.fill, np.uint8)
+            return self.window(sample) if self.window else sample
+        samples = (sample, draw(), draw(), draw())
+        rects, size = self._layout(samples), (2 * self.height, 2 * self.width)
+        look = self._look(samples, rects, size)
+        y, x = look.whole[0] / size[0], look.whole[1] / size[1]
         parts = []
-        for i, each in enumerate((sample, draw(), draw(), draw())):
-            old_height, old_width = canvas(each)
-            scale = min(self.height / old_height, self.width / old_width)
-            height, width = int(old_height * scale), int(old_width * scale)
+        for each, (top, left, bottom, right) in zip(samples, rects):
+            scaled = (round(top * y), round(left * x), round(bottom * y), round(right * x))
+            parts.append(lay(each, _not_empty(scaled), look.seen))
+        top, left, bottom, right = look.seen
+        picture = np.full((bottom - top, right - left, 3), self.fill, np.uint8)
+        for part in parts:
+            paint(picture, pixels(part.sample), part, (top, left))
+        return look.finish(merge(parts, look.whole), picture)
+
+    def _layout(self, samples: Sequence[Sample]) -> list[Rect]:
+        """Where in the mosaic each sample lies: a corner of it at the random point."""
+        x, y = int(uniform(*self.centre) * self.width), int(uniform(*self.centre) * self.height)
+        rects = []
+        for i, each in enumerate(samples):
+            height, width = canvas(each)
+            scale = min(self.height / height, self.width / width)
+            height, width = max(1, int(height * scale)), max(1, int(width * scale))
             left, top = (x - width if i % 2 == 0 else x), (y - height if i < 2 else y)
-            parts.append(place(each, (height, width), (top, left), size))
-            paint(picture, pixels(each), (height, width), (top, left))
-        return merge(sample, picture, parts)
+            rects.append((top, left, top + height, left + width))
+        return rects
+
+    def _look(self, samples: Sequence[Sample], rects: Sequence[Rect], size: tuple[int, int]) -> Look:
+        if self.window is None:
+            return Look(size, (0, 0, *size), with_pixels)
+        whole = [lay(each, rect, (0, 0, *size)) for each, rect in zip(samples, rects)]
+        return self.window.look(size, lambda: merge(whole, size)["boxes"])
+
+
+def _not_empty(rect: Rect) -> Rect:
+    top, left, bottom, right = rect
+    return top, left, max(bottom, top + 1), max(right, left + 1)
 
 
 @register
@@ -125,91 +146,9 @@ class MixUp(Mix):
         inner = (max(1, int(old[0] * scale)), max(1, int(old[1] * scale)))
         outer = (int(self.height * factor), int(self.width * factor))
         top, left = (-choose(max(big - small, 0) + 1) for big, small in zip(outer, size))
+        seen = (0, 0, *size)
+        part = lay(other, (top, left, top + inner[0], left + inner[1]), seen)
         picture = np.full((*size, 3), self.fill, np.uint8)
-        paint(picture, pixels(other), inner, (top, left))
+        paint(picture, pixels(other), part)
         mixed = cv2.addWeighted(pixels(sample), 0.5, picture, 0.5, 0)
-        return merge(sample, mixed, [sample, place(other, inner, (top, left), size)])
-
-
-def pixels(sample: Sample) -> np.ndarray:
-    """(H, W, 3) view of the image."""
-    return sample["image"].as_subclass(Tensor).permute(1, 2, 0).numpy()
-
-
-def paint(picture: np.ndarray, image: np.ndarray, size: tuple[int, int], corner: tuple[int, int]) -> None:
-    """Draw ``image`` at ``size`` (H, W) into ``picture``, with its (top, left) ``corner`` there.
-
-    Where little of it lies in the picture, only that is resized.
-    """
-    (height, width), (top, left) = size, corner
-    low_y, low_x = max(top, 0), max(left, 0)
-    high_y, high_x = min(top + height, picture.shape[0]), min(left + width, picture.shape[1])
-    if low_y >= high_y or low_x >= high_x:
-        return
-    if (high_y - low_y) * (high_x - low_x) >= _MUCH * height * width:
-        whole = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        picture[low_y:high_y, low_x:high_x] = whole[low_y - top : high_y - top, low_x - left : high_x - left]
-        return
-    y, x = image.shape[0] / height, image.shape[1] / width
-    # From pixel centres to pixel centres, as a resize of the whole would.
-    matrix = np.array([[x, 0, (low_x - left + 0.5) * x - 0.5], [0, y, (low_y - top + 0.5) * y - 0.5]])
-    picture[low_y:high_y, low_x:high_x] = cv2.warpAffine(
-        image,
-        matrix,
-        (high_x - low_x, high_y - low_y),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-
-
-def place(sample: Sample, size: tuple[int, int], corner: tuple[int, int], outer: tuple[int, int]) -> Sample:
-    """Objects of a sample that is drawn at ``size`` at ``corner`` of a picture of ``outer`` (H, W).
-
-    Those outside are dropped; the image stays as it is.
-    """
-    old_height, old_width = canvas(sample)
-    scale = torch.tensor([size[1] / old_width, size[0] / old_height])
-    shift = torch.tensor([float(corner[1]), float(corner[0])])
-
-    def bitmap(mask: np.ndarray) -> np.ndarray:
-        y, x = old_height / size[0], old_width / size[1]
-        # From pixel centres to pixel centres, as in ``paint``.
-        matrix = np.array([[x, 0, (0.5 - corner[1]) * x - 0.5], [0, y, (0.5 - corner[0]) * y - 0.5]])
-        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(mask, matrix, (outer[1], outer[0]), flags=flags)
-
-    rest: dict[str, Any] = {key: value for key, value in sample.items() if key != "image"}
-    moved = map_spatial(
-        cast(Sample, rest),
-        image=lambda image: image,
-        points=lambda points: points * scale + shift,
-        masks=bitmap,
-        size=outer,
-    )
-    if "ignored_boxes" in moved:
-        ignored = moved["ignored_boxes"]
-        moved["ignored_boxes"] = wrap(ignored.as_subclass(Tensor)[has_area(ignored)], like=ignored)
-    return keep_instances(moved, has_area(moved["boxes"])) if "boxes" in moved else moved
-
-
-def merge(sample: Sample, picture: np.ndarray, parts: Sequence[Sample]) -> Sample:
-    """The sample with another picture (H, W, 3) and the objects of all parts, which lie in its pixels."""
-    size = (picture.shape[0], picture.shape[1])
-    out: dict[str, Any] = dict(sample)
-    out["image"] = tv_tensors.Image(torch.from_numpy(picture).permute(2, 0, 1))
-    for key in _MERGED:
-        values = [part[key] for part in parts if key in part]
-        if not values:
-            continue
-        outlines = [value for value in values if isinstance(value, Polygons)]
-        if len(outlines) == len(values):
-            out[key] = Polygons.cat(outlines, size)
-            continue
-        values = [value.rasterise() if isinstance(value, Polygons) else value for value in values]
-        joined = torch.cat([value.as_subclass(Tensor) for value in values])
-        like = values[0]
-        if isinstance(like, tv_tensors.BoundingBoxes):
-            out[key] = wrap(joined, like=like, canvas_size=size)
-        else:
-            out[key] = wrap(joined, like=like) if isinstance(like, tv_tensors.TVTensor) else joined
-    return cast(Sample, out)
+        return with_pixels(merge([lay(sample, seen, seen), part], size), mixed)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from omma.data.transforms.base import Transform, canvas, map_spatial
+from omma.data.transforms.base import Transform, canvas, cut_outlines, map_spatial
 from omma.registry import register
 from omma.structures import IGNORED, Sample
 
@@ -49,7 +49,7 @@ class Pad(Transform):
             return sample
         bottom, right = larger_height - height, larger_width - width
         return map_spatial(
-            sample,
+            cut_outlines(sample),
             image=_border(bottom, right, self.colour),
             points=lambda points: points.clone(),
             masks=_border(bottom, right, (0,)),

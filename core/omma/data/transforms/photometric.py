@@ -86,13 +86,14 @@ class HSVShift(Transform):
     def __call__(self, sample: Sample) -> Sample:
         """The sample with a changed image."""
         hue, saturation, value = (int(uniform(-limit, limit)) * choose(2) for limit in self.limits)
-        levels = np.arange(256)
-        turned = ((levels + hue) % 180).astype(np.uint8)
-        table = np.stack([turned, _levels(levels + saturation), _levels(levels + value)], axis=-1)
-        image = sample["image"].as_subclass(Tensor).permute(1, 2, 0).numpy()
-        image = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), table[:, None])
-        image = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_HSV2RGB)).permute(2, 0, 1)
-        return cast(Sample, {**sample, "image": tv_tensors.Image(image)})
+        if hue == saturation == value == 0:
+            return sample
+        image = cv2.cvtColor(sample["image"].as_subclass(Tensor).permute(1, 2, 0).numpy(), cv2.COLOR_RGB2HSV)
+        if hue:
+            turned = ((np.arange(256) + hue) % 180).astype(np.uint8)
+            cv2.insertChannel(cv2.LUT(cv2.extractChannel(image, 0), turned), image, 0)
+        image = cv2.cvtColor(cv2.add(image, np.array([0.0, saturation, value, 0.0])), cv2.COLOR_HSV2RGB)
+        return cast(Sample, {**sample, "image": tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))})
 
 
 def _levels(values: np.ndarray) -> np.ndarray:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 
-from omma.data.transforms.base import Transform, canvas, choose, keep_instances, map_spatial, uniform, wrap
-from omma.data.transforms.crop import has_area
-from omma.data.transforms.mix import paint
+from omma.data.transforms.base import canvas, choose, map_spatial, uniform
+from omma.data.transforms.crop import crop, drop_outside
+from omma.data.transforms.picture import Look, Rect, Window, lay, nearest, paint, with_pixels
 from omma.registry import register
 from omma.structures import Sample
 
 
 @register
-class RandomScaleCrop(Transform):
+class RandomScaleCrop(Window):
     """A random resize that keeps the ratio, then a window at a random place: both in one step.
 
     The same as ``RandomResize`` and ``RandomCrop``, but the pixels beside the window are never computed.
@@ -51,53 +52,48 @@ class RandomScaleCrop(Transform):
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample inside the window."""
-        old_height, old_width = canvas(sample)
-        scale = min(self.height / old_height, self.width / old_width) * uniform(*self.ratio)
-        height, width = max(1, int(old_height * scale + 0.5)), max(1, int(old_width * scale + 0.5))
-        size = (min(height, self.crop_height), min(width, self.crop_width))
-        wants_object = not self.allow_empty and len(sample.get("boxes", ())) > 0
+        old = canvas(sample)
+        (height, width), (top, left, bottom, right) = self._draw(
+            old, lambda: sample.get("boxes", torch.empty(0, 4))
+        )
+        seen = (0, 0, bottom - top, right - left)
+        part = lay(sample, (-top, -left, height - top, width - left), seen)
+        y, x = part.rows, part.columns
+
+        def draw(image: np.ndarray) -> np.ndarray:
+            out = np.empty((seen[2], seen[3], image.shape[2]), image.dtype)
+            paint(out, image, part)
+            return out
+
+        moved = map_spatial(
+            sample,
+            image=draw,
+            points=lambda p: p * p.new_tensor([x.scale, y.scale]) + p.new_tensor([x.shift, y.shift]),
+            masks=lambda mask: nearest(mask, part, seen[2:], cv2.BORDER_REPLICATE),
+            size=seen[2:],
+        )
+        return drop_outside(moved)
+
+    def look(self, size: tuple[int, int], boxes: Callable[[], Tensor]) -> Look:
+        """See ``Window.look``."""
+        whole, (top, left, bottom, right) = self._draw(size, boxes)
+
+        def finish(objects: Sample, image: np.ndarray) -> Sample:
+            return with_pixels(crop(objects, top, left, bottom - top, right - left), image)
+
+        return Look(whole, (top, left, bottom, right), finish)
+
+    def _draw(self, size: tuple[int, int], boxes: Callable[[], Tensor]) -> tuple[tuple[int, int], Rect]:
+        """(H, W) after the resize, and the window there."""
+        scale = min(self.height / size[0], self.width / size[1]) * uniform(*self.ratio)
+        whole = (max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5)))
+        height, width = min(whole[0], self.crop_height), min(whole[1], self.crop_width)
+        objects = torch.empty(0, 4) if self.allow_empty else boxes().as_subclass(Tensor)
+        objects = objects * torch.tensor([whole[1] / size[1], whole[0] / size[0]] * 2)
         for _ in range(self.tries):
-            corner = (-choose(height - size[0] + 1), -choose(width - size[1] + 1))
-            if not wants_object or _sees_object(sample, (height, width), corner, size):
+            top, left = choose(whole[0] - height + 1), choose(whole[1] - width + 1)
+            low = objects[:, :2].maximum(torch.tensor([left, top]))
+            high = objects[:, 2:].minimum(torch.tensor([left + width, top + height]))
+            if not len(objects) or bool((high > low).all(dim=1).any()):
                 break
-        return _window(sample, (height, width), corner, size)  # pyright: ignore[reportPossiblyUnboundVariable]
-
-
-def _sees_object(
-    sample: Sample, whole: tuple[int, int], corner: tuple[int, int], size: tuple[int, int]
-) -> bool:
-    boxes = sample["boxes"].as_subclass(Tensor)
-    old_height, old_width = canvas(sample)
-    scale = boxes.new_tensor([whole[1] / old_width, whole[0] / old_height])
-    shift = boxes.new_tensor([float(corner[1]), float(corner[0])])
-    low = (boxes[:, :2] * scale + shift).clamp(min=0)
-    high = (boxes[:, 2:] * scale + shift).minimum(boxes.new_tensor([float(size[1]), float(size[0])]))
-    return bool((high > low).all(dim=1).any())
-
-
-def _window(sample: Sample, whole: tuple[int, int], corner: tuple[int, int], size: tuple[int, int]) -> Sample:
-    old_height, old_width = canvas(sample)
-    y, x = whole[0] / old_height, whole[1] / old_width
-
-    def draw(image: np.ndarray) -> np.ndarray:
-        out = np.zeros((*size, image.shape[2]), image.dtype)
-        paint(out, image, whole, corner)
-        return out
-
-    def bitmap(mask: np.ndarray) -> np.ndarray:
-        matrix = np.array([[1 / x, 0, (0.5 - corner[1]) / x - 0.5], [0, 1 / y, (0.5 - corner[0]) / y - 0.5]])
-        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(mask, matrix, (size[1], size[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-
-    moved = map_spatial(
-        sample,
-        image=draw,
-        points=lambda p: p * p.new_tensor([x, y]) + p.new_tensor([float(corner[1]), float(corner[0])]),
-        masks=bitmap,
-        size=size,
-    )
-    if "ignored_boxes" in moved:
-        ignored = moved["ignored_boxes"]
-        left = wrap(ignored.as_subclass(Tensor)[has_area(ignored)], like=ignored)
-        moved = cast(Sample, {**moved, "ignored_boxes": left})
-    return keep_instances(moved, has_area(moved["boxes"])) if "boxes" in moved else moved
+        return whole, (top, left, top + height, left + width)  # pyright: ignore[reportPossiblyUnboundVariable]
