@@ -162,9 +162,13 @@ class MaskFolder(Dataset):
         """Mask file of sample ``index``."""
         return self.masks / f"{self.names[index]}{self.mask_suffix}"
 
-    @cached_property
+    @property
     def image_sizes(self) -> np.ndarray:
         """(len, 2) original heights and widths, from the headers of all images."""
+        return self._sizes
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
         return np.array([image_size(self.path(index)) for index in range(len(self))], np.int32)
 
     def class_counts(self) -> np.ndarray:

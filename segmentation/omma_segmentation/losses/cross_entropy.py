@@ -51,6 +51,7 @@ class PixelCrossEntropy(PixelLoss):
     """
 
     key = "loss_ce"
+    class_weight: Tensor | None
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class PixelCrossEntropy(PixelLoss):
 
     def compute(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean."""
-        weight: Tensor | None = self.class_weight
+        weight = self.class_weight
         if weight is not None and len(weight) != logits.shape[1]:
             raise ValueError(f"class_weight has {len(weight)} numbers for {logits.shape[1]} classes")
         losses = F.cross_entropy(logits, labels, weight, reduction="none", ignore_index=IGNORED)
@@ -91,6 +92,7 @@ class PixelBinaryCrossEntropy(PixelLoss):
     """
 
     key = "loss_ce"
+    class_weight: Tensor | None
 
     def __init__(
         self,

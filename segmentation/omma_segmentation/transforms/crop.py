@@ -34,13 +34,17 @@ class SemanticCrop(Transform):
         """The sample inside the window."""
         full_height, full_width = canvas(sample)
         height, width = min(self.height, full_height), min(self.width, full_width)
-        for last in range(self.tries - 1, -1, -1):
+        cropped = sample
+        for _ in range(self.tries):
             top, left = choose(full_height - height + 1), choose(full_width - width + 1)
-            if last == 0 or self.largest_share == 1 or "semantic" not in sample:
+            cropped = crop(sample, top, left, height, width)
+            if self._is_mixed(cropped):
                 break
-            window = sample["semantic"].as_subclass(Tensor)[top : top + height, left : left + width]
-            counts = window.flatten().bincount(minlength=256)
-            counts[IGNORED] = 0
-            if (counts > 0).sum() > 1 and counts.max() < self.largest_share * counts.sum():
-                break
-        return crop(sample, top, left, height, width)
+        return cropped
+
+    def _is_mixed(self, sample: Sample) -> bool:
+        if self.largest_share == 1 or "semantic" not in sample:
+            return True
+        counts = sample["semantic"].as_subclass(Tensor).flatten().bincount(minlength=256)
+        counts[IGNORED] = 0
+        return bool((counts > 0).sum() > 1 and counts.max() < self.largest_share * counts.sum())

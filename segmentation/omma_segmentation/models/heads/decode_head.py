@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from omma.layers import resize
+from omma.layers import init_conv, resize
 from omma.structures.class_rows import ClassRows
 from omma_segmentation.losses import PixelLoss
 
@@ -51,8 +51,7 @@ class DecodeHead(nn.Module, ABC):
         self.losses = nn.ModuleList([loss] if isinstance(loss, PixelLoss) else loss)
         self.dropout = nn.Dropout2d(dropout) if dropout > 0 else nn.Identity()
         self.conv_seg = nn.Conv2d(channels, num_classes, 1)
-        nn.init.normal_(self.conv_seg.weight, std=0.01)
-        nn.init.zeros_(self.conv_seg.bias)
+        init_conv(self.conv_seg, std=0.01)
 
     @abstractmethod
     def forward(self, maps: Sequence[Tensor]) -> Any:

@@ -1,0 +1,116 @@
+"""Images beside label maps: numbers become classes, and nothing is misread in silence."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from omma.errors import DataError
+from omma.structures import IGNORED
+from omma_segmentation.datasets import LabelMap, MaskFolder
+
+CLASSES = ("ground", "house")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two images; the masks have numbers 1 and 2, and 0 for pixels that don't count."""
+    numbers = np.zeros((6, 8), np.uint8)
+    numbers[:, 2:5], numbers[:, 5:] = 1, 2
+    for name in ("a", "sub/b"):
+        for kind, picture in (("images", np.full((6, 8, 3), 9, np.uint8)), ("masks", numbers)):
+            path = tmp_path / kind / f"{name}{'.jpg' if kind == 'images' else '_mask.png'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), picture)
+    return tmp_path, numbers
+
+
+def read(root, **options):
+    options = {"label_map": LabelMap(first=1, ignored=(0,)), "mask_suffix": "_mask.png", **options}
+    return MaskFolder(root=str(root), images="images", masks="masks", classes=CLASSES, **options)
+
+
+def test_numbers_become_classes(folder):
+    root, numbers = folder
+    dataset = read(root)
+    wanted = np.select([numbers == 1, numbers == 2], [0, 1], IGNORED)
+    assert len(dataset) == 2
+    assert np.array_equal(dataset[0]["semantic"].numpy(), wanted)
+    assert np.array_equal(dataset.target(1)["semantic"].numpy(), wanted)
+    assert dataset.target(1)["id"] == "sub/b"
+    assert dataset.image_sizes.tolist() == [[6, 8], [6, 8]]
+    assert dataset.class_counts().tolist() == [[1, 1], [1, 1]]
+
+
+def test_values_may_come_in_any_order(folder):
+    root, numbers = folder
+    dataset = read(root, label_map=LabelMap(values=(2, 1), ignored=(0, 7)))
+    assert np.array_equal(dataset[0]["semantic"].numpy() == 0, numbers == 2)
+
+
+def test_a_number_without_meaning_is_an_error_that_names_it(folder):
+    root, numbers = folder
+    numbers[0, :3] = 77
+    cv2.imwrite(str(root / "masks" / "a_mask.png"), numbers)
+    with pytest.raises(DataError, match=r"a_mask\.png.*77 \(3 pixels\).*0\.\.2"):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    ("label_map", "problem"),
+    [
+        (LabelMap(values=(1,)), "1 numbers for 2"),
+        (LabelMap(values=(1, 1)), "more than one meaning"),
+        (LabelMap(first=255), "more than one meaning"),
+        (LabelMap(values=(1, -2)), "from 0 to"),
+    ],
+)
+def test_a_label_map_that_contradicts_itself_is_refused(folder, label_map, problem):
+    with pytest.raises(ValueError, match=problem):
+        read(folder[0], label_map=label_map)
+
+
+def test_mask_and_image_of_different_size_are_refused(folder):
+    root, numbers = folder
+    cv2.imwrite(str(root / "masks" / "a_mask.png"), numbers[:, :5])
+    with pytest.raises(DataError, match="8 x 6 pixels as the image has, the mask has 5 x 6"):
+        read(root)[0]
+
+
+def test_colours_are_no_label_map(folder):
+    root, numbers = folder
+    cv2.imwrite(str(root / "masks" / "a_mask.png"), np.dstack([numbers] * 3))
+    with pytest.raises(DataError, match="one number per pixel"):
+        read(root)
+
+
+def test_numbers_of_16_bits_are_kept(folder):
+    root, numbers = folder
+    for name in ("a", "sub/b"):
+        cv2.imwrite(str(root / "masks" / f"{name}_mask.png"), numbers.astype(np.uint16) * 1000)
+    dataset = read(root, label_map=LabelMap(values=(1000, 2000), ignored=(0,)))
+    assert np.array_equal(dataset[0]["semantic"].numpy() == 1, numbers == 2)
+
+
+def test_an_image_without_a_mask_is_named(folder):
+    root, _ = folder
+    (root / "masks" / "a_mask.png").unlink()
+    with pytest.raises(DataError, match=r"a_mask\.png.*'a\.jpg'"):
+        read(root)
+
+
+def test_lists_may_name_files_or_paths(folder):
+    root, _ = folder
+    (root / "list.txt").write_text("somewhere/images/sub/b.jpg somewhere/masks/b.png\n\na\n")
+    assert read(root, split="list.txt").names == ["sub/b", "a"]
+    (root / "list.txt").write_text("c\n")
+    with pytest.raises(DataError, match=r"list\.txt:1: there is no image 'c'"):
+        read(root, split="list.txt")
+
+
+def test_a_mask_of_ignored_pixels_alone_is_allowed(folder):
+    root, numbers = folder
+    cv2.imwrite(str(root / "masks" / "a_mask.png"), np.zeros_like(numbers))
+    assert torch.equal(read(root)[0]["semantic"].unique(), torch.tensor([IGNORED], dtype=torch.uint8))
