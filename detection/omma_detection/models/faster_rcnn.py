@@ -73,7 +73,7 @@ class FasterRCNN(Model):
     def forward(self, images: Tensor | Sequence[Tensor]) -> Any:
         """The region head's raw outputs on the proposals for uint8 RGB images."""
         maps, batch = self.features(images), Batch(list(images))
-        proposals = self._propose(self.rpn_head(maps), batch)
+        proposals = self._propose(maps, batch)
         return self.roi_head(maps, proposals, image_sizes(batch, maps[0].device))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -82,7 +82,7 @@ class FasterRCNN(Model):
 
     def losses(self, maps: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
         """Losses of both stages on the pyramid of a batch."""
-        outputs = self.rpn_head(maps)
+        outputs = self.rpn_head.outputs(maps, batch)
         proposals = self.rpn_head.propose(outputs, batch, training=True)
         first = self.rpn_head.loss(outputs, batch)
         return first | self.roi_head.loss(maps, [p.boxes for p in proposals], batch)
@@ -90,9 +90,10 @@ class FasterRCNN(Model):
     def predict(self, batch: Batch) -> list[Prediction]:
         """Detections in original pixels."""
         maps = self.features(batch.images)
-        return self.roi_head.predict(maps, self._propose(self.rpn_head(maps), batch), batch)
+        return self.roi_head.predict(maps, self._propose(maps, batch), batch)
 
-    def _propose(self, outputs: Any, batch: Batch) -> list[Tensor]:
+    def _propose(self, maps: Sequence[Tensor], batch: Batch) -> list[Tensor]:
+        outputs = self.rpn_head.outputs(maps, batch)
         proposals = self.rpn_head.propose(outputs, batch, training=False)
         return [p.boxes for p in proposals]
 

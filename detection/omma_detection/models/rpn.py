@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
 from omma.backbones import Backbone
 from omma.model import Preprocessor
 from omma.necks import Neck
 from omma.registry import register
+from omma.structures import Batch
 from omma_detection.models.heads.rpn_head import ProposalHead
 from omma_detection.models.single_stage import SingleStageDetector
 
@@ -21,7 +27,13 @@ class RPN(SingleStageDetector):
         preprocessor: images to network input.
     """
 
+    bbox_head: ProposalHead
+
     def __init__(
         self, *, backbone: Backbone, neck: Neck, rpn_head: ProposalHead, preprocessor: Preprocessor
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, bbox_head=rpn_head, preprocessor=preprocessor)
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Any:
+        """The head's raw maps for uint8 RGB images."""
+        return self.bbox_head.outputs(self.features(images), Batch(list(images)))

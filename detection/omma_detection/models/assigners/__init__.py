@@ -7,6 +7,7 @@ from omma_detection.models.assigners.grid import GridAssigner
 from omma_detection.models.assigners.max_iou import Assignment, MaxIoUAssigner
 from omma_detection.models.assigners.nearest_point import NearestPointAssigner
 from omma_detection.models.assigners.paa import PAASeparation
+from omma_detection.models.assigners.region import RegionAssigner
 from omma_detection.models.assigners.sim_ota import SimOTAAssigner
 from omma_detection.models.assigners.task_aligned import TaskAlignedAssigner
 from omma_detection.models.assigners.uniform import Pairs, UniformAssigner
@@ -21,6 +22,7 @@ __all__ = [
     "NearestPointAssigner",
     "PAASeparation",
     "Pairs",
+    "RegionAssigner",
     "SimOTAAssigner",
     "TaskAlignedAssigner",
     "UniformAssigner",

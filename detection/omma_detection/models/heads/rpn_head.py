@@ -24,7 +24,7 @@ from omma_detection.models.heads.detections import (
     image_sizes,
     suppress,
 )
-from omma_detection.models.heads.targets import flatten_levels, match
+from omma_detection.models.heads.targets import draw, flatten_levels, match
 from omma_detection.models.priors import AnchorGenerator
 from omma_detection.models.samplers import BoxSampler
 
@@ -34,6 +34,10 @@ RPNOutputs = tuple[list[Tensor], list[Tensor]]
 
 class ProposalHead(DenseHead):
     """A dense head whose boxes, of no class, are the proposals of a second stage."""
+
+    def outputs(self, maps: Sequence[Tensor], batch: Batch) -> Any:
+        """What ``forward`` gives, for heads that need more of the batch than its levels (N, C, H_i, W_i)."""
+        return self(maps)
 
     @abstractmethod
     def propose(self, outputs: Any, batch: Batch, *, training: bool) -> list[Candidates]:
@@ -117,15 +121,7 @@ class RPNHead(ProposalHead):
         logits = flatten_levels(outputs[0], 1)[..., 0]  # (N, P)
         deltas = flatten_levels(outputs[1], 4)  # (N, P, 4)
         matched = match(anchors, self._covered(outputs[0], batch), batch.samples, self.assigner)
-        positive = torch.zeros_like(logits, dtype=torch.bool)
-        used = torch.zeros_like(positive)
-        count = 0
-        for row, assignment in enumerate(matched.assignments):
-            sampled = self.sampler(assignment)
-            positive[row, sampled.positive] = True
-            used[row, sampled.positive] = True
-            used[row, sampled.negative] = True
-            count += max(len(sampled.positive), 1) + max(len(sampled.negative), 1)
+        positive, used, count = draw(matched.assignments, self.sampler)
         count = normalizer(count)
         image, prior = positive.nonzero(as_tuple=True)
         target = self.coder.encode(anchors[prior], matched.boxes[image, prior])
@@ -140,21 +136,18 @@ class RPNHead(ProposalHead):
 
         ``training`` says which limits hold: ``pre_nms_train`` and ``max_proposals_train``, or those of tests.
         """
-        pre_nms = self.pre_nms_train if training else self.pre_nms_test
-        limit = self.max_proposals_train if training else self.max_proposals
-        device = outputs[0][0].device
-        sizes = image_sizes(batch, device)
-        levels: list[Candidates] = []
-        for level, (anchors, cls, reg) in enumerate(zip(self._grid(outputs[0]), *outputs)):
-            scores = flatten_levels([cls], 1)[..., 0].float().sigmoid()  # (N, P)
-            best, index = scores.topk(min(pre_nms, scores.shape[1]), dim=1)
-            deltas = flatten_levels([reg], 4).gather(1, index[..., None].expand(-1, -1, 4))
-            boxes = clip_boxes(self.coder.decode(anchors[index], deltas), sizes)
-            images = torch.arange(len(boxes), device=device)[:, None].expand_as(index)
-            labels = torch.full_like(index, level)
-            levels.append(Candidates(boxes.flatten(0, 1), best.flatten(), labels.flatten(), images.flatten()))
-        pool = filter_small(Candidates.cat(levels), 0)
-        return suppress(pool, len(batch), iou_threshold=self.nms_iou, max_per_image=limit)
+        levels = [
+            (anchors, flatten_levels([cls], 1)[..., 0].float().sigmoid(), flatten_levels([reg], 4))
+            for anchors, cls, reg in zip(self._grid(outputs[0]), *outputs)
+        ]
+        return best_proposals(
+            levels,
+            batch,
+            coder=self.coder,
+            pre_nms=self.pre_nms_train if training else self.pre_nms_test,
+            nms_iou=self.nms_iou,
+            max_per_image=self.max_proposals_train if training else self.max_proposals,
+        )
 
     def _covered(self, maps: Sequence[Tensor], batch: Batch) -> Tensor:
         sizes = image_sizes(batch, maps[0].device)
@@ -171,3 +164,37 @@ def inside_images(boxes: Tensor, sizes: Tensor, border: int) -> Tensor:
     """Which boxes (P, 4) stay within images of ``sizes`` (N, 2) and ``border`` pixels around: (N, P) bool."""
     limit = sizes[:, None, [1, 0]] + border  # (N, 1, 2)
     return (boxes[:, :2] >= -border).all(dim=-1) & (boxes[:, 2:] < limit).all(dim=-1)
+
+
+def best_proposals(
+    levels: Sequence[tuple[Tensor, Tensor, Tensor]],
+    batch: Batch,
+    *,
+    coder: DeltaCoder,
+    pre_nms: int,
+    nms_iou: float,
+    max_per_image: int,
+) -> list[Candidates]:
+    """The best boxes of each image after NMS within each level, by falling score.
+
+    Args:
+        levels: of each the anchors (P, 4), or each image's own (N, P, 4); scores (N, P), of which only those
+            above 0 count; and deltas (N, P, 4).
+        batch: the images, to which boxes are cut.
+        coder: of the deltas.
+        pre_nms: best anchors of each level that go into NMS.
+        nms_iou: its threshold.
+        max_per_image: proposals per image.
+    """
+    sizes = image_sizes(batch, levels[0][1].device)
+    pool: list[Candidates] = []
+    for level, (anchors, scores, deltas) in enumerate(levels):
+        best, index = scores.topk(min(pre_nms, scores.shape[1]), dim=1)
+        rows = index[..., None].expand(-1, -1, 4)
+        references = anchors.expand_as(deltas).gather(1, rows)
+        boxes = clip_boxes(coder.decode(references, deltas.gather(1, rows)), sizes)
+        images = torch.arange(len(boxes), device=sizes.device)[:, None].expand_as(index)
+        found = (boxes, best, torch.full_like(index, level), images)
+        pool.append(Candidates(*(each[best > 0] for each in found)))
+    together = filter_small(Candidates.cat(pool), 0)
+    return suppress(together, len(batch), iou_threshold=nms_iou, max_per_image=max_per_image)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from omma.structures import Sample
 from omma_detection.models.assigners import Assignment, MaxIoUAssigner
+from omma_detection.models.samplers import BoxSampler
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,25 @@ def match(priors: Tensor, valid: Tensor, samples: Sequence[Sample], assigner: Ma
         boxes.append(gather(objects, assignment))
         labels.append(gather(sample["labels"], assignment))
     return Matched(assignments, torch.stack(boxes), torch.stack(labels))
+
+
+def draw(assignments: Sequence[Assignment], sampler: BoxSampler) -> tuple[Tensor, Tensor, int]:
+    """Which of P priors in each of N images enter the losses.
+
+    Returns:
+        (N, P) bool, those with an object; (N, P) bool, all of them; and their number, in which both kinds
+        count at least once in each image.
+    """
+    positive = torch.zeros_like(torch.stack([a.objects for a in assignments]), dtype=torch.bool)
+    used = torch.zeros_like(positive)
+    count = 0
+    for row, assignment in enumerate(assignments):
+        sampled = sampler(assignment)
+        positive[row, sampled.positive] = True
+        used[row, sampled.positive] = True
+        used[row, sampled.negative] = True
+        count += max(len(sampled.positive), 1) + max(len(sampled.negative), 1)
+    return positive, used, count
 
 
 def gather(values: Tensor, assignment: Assignment) -> Tensor:
