@@ -18,6 +18,7 @@ from omma.config import list_configs
 from omma.config.plan import Part, Plan
 from omma.model import Model
 from omma_detection.models.heads.detections import Selection
+from omma_detection.models.heads.mask_selection import MaskSelection
 
 from ..plain import composition, model_plan, with_plain_backbone
 
@@ -31,6 +32,8 @@ FEW = {
     "max_proposals": 20,
     "max_per_image": 5,
     "score_threshold": 0.0,
+    "min_score": 0.0,
+    "mask_threshold": 0.0,
 }
 """Limits of heads that are lowered, where they are higher."""
 FEW_SAMPLES = 16
@@ -58,7 +61,7 @@ def reduced_model(name: str) -> Model:
         for attribute, limit in FEW.items():
             if isinstance(value := getattr(module, attribute, None), int | float):
                 setattr(module, attribute, min(value, limit))
-        if isinstance(selection := getattr(module, "selection", None), Selection):
+        if isinstance(selection := getattr(module, "selection", None), Selection | MaskSelection):
             limits = {key: min(value, FEW[key]) for key, value in vars(selection).items() if key in FEW}
             module.selection = replace(selection, **limits)
         for sampler in _samplers(module):

@@ -9,7 +9,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from omma.checkpoint.classes import class_rows
 from omma.model import Model
-from omma_detection.models.heads.detections import DEFAULT_SELECTION
 from omma_detection.models.ssd import SSD
 
 from .detectors import TWO_OBJECTS, batch, flat, sample
@@ -121,7 +120,8 @@ def size_of(model: Model) -> tuple[int, int]:
 
 def clips(model: Model) -> bool:
     """Whether boxes are cut to the image; some published models don't."""
-    return all(getattr(module, "selection", DEFAULT_SELECTION).clip for module in model.modules())
+    selections = [getattr(module, "selection", None) for module in model.modules()]
+    return all(getattr(selection, "clip", True) for selection in selections)
 
 
 def same(before: list[Tensor], after: list[Tensor]) -> bool:

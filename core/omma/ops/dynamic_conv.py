@@ -40,7 +40,11 @@ def _reference(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> 
     instances, c_out, _, kh, kw = weight.shape
     if kh == kw == 1 and padding == 0:
         # As one batch of matrix products: convolutions with many groups are slow on every device.
-        out = (weight.reshape(instances, c_out, c) @ x.reshape(maps, c, h * w)).unflatten(2, (h, w))
+        flat = x.reshape(maps, c, h * w)
+        if maps == 1:  # One product, that reads the map once.
+            out = (weight.reshape(instances * c_out, c) @ flat[0]).reshape(instances, c_out, h, w)
+        else:
+            out = (weight.reshape(instances, c_out, c) @ flat).unflatten(2, (h, w))
         return out if bias is None else out + bias[..., None, None]
     groups = 1 if maps == 1 else instances
     out = F.conv2d(

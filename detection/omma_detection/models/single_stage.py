@@ -63,3 +63,47 @@ class SingleStageDetector(Model):
     def predict(self, batch: Batch) -> list[Prediction]:
         """Boxes in original pixels."""
         return self.bbox_head.predict(self.forward(batch.images), batch)
+
+
+class SingleStageSegmenter(Model):
+    """Backbone, neck, and a dense head that gives masks at once, without boxes before them.
+
+    Args:
+        backbone: image to feature maps.
+        neck: feature maps to pyramid.
+        mask_head: pyramid to masks.
+        preprocessor: images to network input.
+    """
+
+    task: ClassVar[str] = "detection"
+
+    def __init__(
+        self, *, backbone: Backbone, neck: Neck, mask_head: DenseHead, preprocessor: Preprocessor
+    ) -> None:
+        super().__init__()
+        check_levels(
+            *check_parts(backbone, neck),
+            name="mask_head",
+            head_channels=mask_head.in_channels,
+            head_strides=mask_head.strides,
+        )
+        self.preprocessor = preprocessor
+        self.backbone = backbone
+        self.neck = neck
+        self.mask_head = mask_head
+
+    def features(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The pyramid of uint8 RGB images."""
+        return self.neck(self.backbone(self.preprocessor(images)))
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Any:
+        """The head's raw maps for uint8 RGB images."""
+        return self.mask_head(self.features(images))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The head's losses."""
+        return self.mask_head.loss(self.mask_head(self.features(batch.images)), batch)
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Masks in original pixels."""
+        return self.mask_head.predict(self.mask_head(self.features(batch.images)), batch)

@@ -1,6 +1,7 @@
 """Which prior is to find which object."""
 
 from omma_detection.models.assigners.atss import ATSSAssigner
+from omma_detection.models.assigners.center_cells import CellAssignment, CenterCellAssigner
 from omma_detection.models.assigners.center_region import CenterRegionAssigner
 from omma_detection.models.assigners.dynamic_soft_label import DynamicSoftLabelAssigner
 from omma_detection.models.assigners.grid import GridAssigner
@@ -15,6 +16,8 @@ from omma_detection.models.assigners.uniform import Pairs, UniformAssigner
 __all__ = [
     "ATSSAssigner",
     "Assignment",
+    "CellAssignment",
+    "CenterCellAssigner",
     "CenterRegionAssigner",
     "DynamicSoftLabelAssigner",
     "GridAssigner",
