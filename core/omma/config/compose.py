@@ -21,6 +21,7 @@ from omma.config.source import (
     Marks,
     Problem,
     Source,
+    paths_below,
     read_file,
     read_mapping,
 )
@@ -206,13 +207,12 @@ def _merge(
         path, written_path = (*at, key), (*source, written)
         if written != key or not _continues(into.get(key), value):
             if key in into:
-                forget(marks, path)
+                forget(marks, path, into[key])
             into[key] = {} if isinstance(value, dict) else copy.deepcopy(value)
             if isinstance(value, list):
-                depth = len(written_path)
-                marks.update(
-                    {(*path, *p[depth:]): m for p, m in new_marks.items() if p[:depth] == written_path}
-                )
+                for inner in paths_below(value):
+                    if mark := new_marks.get((*written_path, *inner)):
+                        marks[(*path, *inner)] = mark
         if isinstance(value, dict):
             _merge(into[key], marks, value, new_marks, path, written_path)
         if mark := new_marks.get(written_path):

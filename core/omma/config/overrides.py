@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from omma.config.source import MAX_DEPTH, ConfigError, ConfigPath, Mark, Marks, Problem, Source
+from omma.config.source import MAX_DEPTH, ConfigError, ConfigPath, Mark, Marks, Problem, Source, paths_below
 
 _POSITION = re.compile(r"[0-9]{1,9}")
 _ORIGIN = "command line"
@@ -33,18 +33,17 @@ def apply_override(data: dict[str, Any], marks: Marks, text: str) -> list[Proble
     last = path[-1]
     if last == "type" and isinstance(holder, dict) and holder.get("type", new) != new:
         for name in [name for name in holder if not _from_command_line(marks.get((*path[:-1], name)))]:
-            del holder[name]
-            forget(marks, (*path[:-1], name))
-    forget(marks, path)
+            forget(marks, (*path[:-1], name), holder.pop(name))
+    forget(marks, path, holder[last] if isinstance(holder, list) else holder.get(last))
     holder[last] = new
     marks.update(source.marks)
     return source.problems
 
 
-def forget(marks: Marks, path: ConfigPath) -> None:
-    """Remove the marks of ``path`` and of everything below it."""
-    for stale in [known for known in marks if known[: len(path)] == path]:
-        del marks[stale]
+def forget(marks: Marks, path: ConfigPath, value: Any) -> None:
+    """Remove the marks of ``value``, which stands at ``path``, and of everything in it."""
+    for inner in ((), *paths_below(value)):
+        marks.pop((*path, *inner), None)
 
 
 def _holder(data: dict[str, Any], marks: Marks, words: list[str], mark: Mark) -> tuple[Any, ConfigPath]:

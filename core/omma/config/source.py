@@ -24,8 +24,9 @@ ConfigPath = tuple[str | int, ...]
 """Keys and list positions from the root of a config down to a value."""
 
 MAX_DEPTH = 64
-MAX_BYTES = 8 * 2**20
+MAX_BYTES = 2**20
 _MAX_DIGITS = 400
+_TOO_LARGE = f"larger than {MAX_BYTES >> 20} MiB; is it a config?"
 _INT = re.compile(r"[-+]?[0-9]+(_[0-9]+)*")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
@@ -98,6 +99,14 @@ def mark_of(marks: Marks, path: ConfigPath) -> Mark | None:
     return next((marks[path[:n]] for n in range(len(path), -1, -1) if path[:n] in marks), None)
 
 
+def paths_below(value: Any) -> Iterator[ConfigPath]:
+    """The paths of all that ``value`` holds, as seen from it."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, item in inside:
+        yield (step,)
+        yield from ((step, *path) for path in paths_below(item))
+
+
 def scalar(text: str) -> Any:
     """The value of an unquoted YAML 1.2 scalar.
 
@@ -136,8 +145,10 @@ class Source:
         """The values of ``text``, which stand at the path ``at``; an empty text is null.
 
         Raises:
-            ConfigError: this is no YAML at all.
+            ConfigError: this is no YAML at all, or far too much of it.
         """
+        if len(text) > MAX_BYTES:
+            raise ConfigError([Problem(at, Mark(self.file), _TOO_LARGE)])
         events = yaml.parse(text, Loader=yaml.SafeLoader)
         try:
             return self._document(events, at)
@@ -236,9 +247,7 @@ def read_file(file: Path) -> tuple[dict[str, Any], Source]:
     source = Source(str(file))
     try:
         if file.stat().st_size > MAX_BYTES:
-            raise ConfigError(
-                [Problem((), Mark(str(file)), f"larger than {MAX_BYTES >> 20} MiB; is it a config?")]
-            )
+            raise ConfigError([Problem((), Mark(str(file)), _TOO_LARGE)])
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ConfigError([Problem((), Mark(str(file)), "not a text file in UTF-8")]) from None
