@@ -34,7 +34,7 @@ def apply_override(data: dict[str, Any], marks: Marks, text: str) -> list[Proble
     if last == "type" and isinstance(holder, dict) and holder.get("type", new) != new:
         for name in [name for name in holder if not _from_command_line(marks.get((*path[:-1], name)))]:
             forget(marks, (*path[:-1], name), holder.pop(name))
-    forget(marks, path, holder[last] if isinstance(holder, list) else holder.get(last))
+    forget(marks, path, dict(enumerate(holder) if isinstance(holder, list) else holder).get(last))
     holder[last] = new
     marks.update(source.marks)
     return source.problems
