@@ -12,6 +12,7 @@ from torch.autograd import gradcheck
 from omma.losses import (
     BalancedL1Loss,
     BinaryCrossEntropyLoss,
+    BoundedIoULoss,
     CrossEntropyLoss,
     DistributionFocalLoss,
     FocalLoss,
@@ -37,6 +38,7 @@ PAIRED = [
     SmoothL1Loss(),
     MSELoss(),
     BalancedL1Loss(),
+    BoundedIoULoss(),
 ]
 LABELLED = [CrossEntropyLoss(), FocalLoss()]
 
@@ -263,3 +265,23 @@ def test_seesaw_loss_is_that_of_its_paper():
     assert float(found[0]) == pytest.approx(classes + float(objectness[0]), rel=1e-6)
     assert float(found[1]) == pytest.approx(float(objectness[1]), rel=1e-6)
     assert loss.cum_samples.tolist() == [90.0, 9.0, 0.0, 401.0]
+
+
+def test_bounded_iou_is_the_best_iou_with_one_part_as_predicted():
+    pred, target = boxes(6, 0).double(), boxes(6, 1).double()
+    found = BoundedIoULoss(beta=0.2, eps=0.0).elements(pred, target)
+    for row, (p, t) in enumerate(zip(pred, target)):
+        distances = []
+        for axis in (0, 1):
+            length, wanted = (float(b[axis + 2] - b[axis]) for b in (p, t))
+            shift = abs(float(p[axis] + p[axis + 2] - t[axis] - t[axis + 2])) / 2
+            # Intervals of one length at such a distance; and with one middle, of two lengths.
+            distances.append(
+                (
+                    1 - max(wanted - 2 * shift, 0) / (wanted + 2 * shift),
+                    1 - min(length, wanted) / max(length, wanted),
+                )
+            )
+        (dx, dw), (dy, dh) = distances
+        expected = [d * d / 0.4 if d < 0.2 else d - 0.1 for d in (dx, dy, dw, dh)]
+        assert found[row].tolist() == pytest.approx(expected, rel=1e-9)

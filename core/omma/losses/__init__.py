@@ -7,7 +7,7 @@ from omma.losses.distribution import DistributionFocalLoss
 from omma.losses.focal import FocalLoss
 from omma.losses.gaussian_focal import GaussianFocalLoss
 from omma.losses.harmonized import GHMClassificationLoss, GHMRegressionLoss
-from omma.losses.iou import GIoULoss, IoULoss
+from omma.losses.iou import BoundedIoULoss, GIoULoss, IoULoss
 from omma.losses.quality import QualityFocalLoss, VarifocalLoss
 from omma.losses.regression import BalancedL1Loss, L1Loss, MSELoss, SmoothL1Loss
 from omma.losses.seesaw import SeesawLoss
@@ -15,6 +15,7 @@ from omma.losses.seesaw import SeesawLoss
 __all__ = [
     "BalancedL1Loss",
     "BinaryCrossEntropyLoss",
+    "BoundedIoULoss",
     "CrossEntropyLoss",
     "DiceLoss",
     "DistributionFocalLoss",

@@ -16,7 +16,6 @@ from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma_detection.models.assigners import MaxIoUAssigner, PAASeparation
 from omma_detection.models.coders import DeltaCoder
-from omma_detection.models.coders.delta import clip_boxes
 from omma_detection.models.heads.anchor_quality import AnchorQualityHead, QualityOutputs
 from omma_detection.models.heads.detections import (
     DEFAULT_SELECTION,
@@ -162,13 +161,9 @@ class PAAHead(AnchorQualityHead):
             scores = flatten_levels([cls], self.num_classes).float().sigmoid()
             good = flatten_levels([quality], 1).float().sigmoid()
             scores = (scores * good).sqrt()  # (N, P, C)
-            best = scores.amax(dim=2).topk(min(self.selection.pre_nms, scores.shape[1]), dim=1).indices
-            scores = scores.gather(1, best[..., None].expand(-1, -1, self.num_classes))
-            image, rank, label = (scores > self.selection.score_threshold).nonzero(as_tuple=True)
-            anchor = best[image, rank]
-            boxes = self.coder.decode(anchors[anchor], flatten_levels([reg], 4)[image, anchor])
-            boxes = clip_boxes(boxes, sizes[image])
-            levels.append(Candidates(boxes, scores[image, rank, label], label, image))
+            deltas = flatten_levels([reg], 4)
+            decode = lambda i, p, a=anchors, d=deltas: self.coder.decode(a[p], d[i, p])  # noqa: E731
+            levels.append(self.selection.candidates_at_best(scores, decode, sizes))
         pool = Candidates.cat(levels)
         scale = box_scales(batch, pool.boxes.device)[pool.images]
         return filter_small(Candidates(pool.boxes / scale, pool.scores, pool.labels, pool.images), 0)

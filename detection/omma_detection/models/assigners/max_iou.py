@@ -66,13 +66,16 @@ class MaxIoUAssigner:
     def __call__(self, priors: Tensor, objects: Tensor, valid: Tensor | None = None) -> Assignment:
         """Priors (P, 4) against the objects (G, 4) of one image, xyxy in the same pixels.
 
-        Priors that are not ``valid`` (P,) neither get an object nor count as background.
+        Priors may be groups of A boxes, (P, A, 4); of each the box with the highest IoU counts, as for the
+        shapes of guided anchors. Priors that are not ``valid`` (P,) neither get an object nor count as
+        background.
         """
         if valid is None:
             valid = torch.ones(len(priors), dtype=torch.bool, device=priors.device)
         if not len(objects):
             return Assignment(torch.where(valid, -1, -2), priors.new_zeros(len(priors)))
-        iou = pairwise_iou(objects, priors) * valid  # (G, P)
+        iou = pairwise_iou(objects, priors.reshape(-1, 4)).unflatten(1, priors.shape[:-1])
+        iou = (iou.amax(dim=2) if iou.ndim == 3 else iou) * valid  # (G, P)
         best, index = iou.max(dim=0)
         assigned = torch.full_like(index, -2)
         assigned[best < self.negative_iou] = -1

@@ -175,6 +175,18 @@ class Selection:
             score = score * quality[image, position]
         return Candidates(boxes, score, label, image, position + first)
 
+    def candidates_at_best(
+        self, scores: Tensor, boxes_at: Callable[[Tensor, Tensor], Tensor], sizes: Tensor
+    ) -> Candidates:
+        """All pairs above the threshold at the ``pre_nms`` best positions; arguments as ``candidates``."""
+        best = scores.amax(dim=2).topk(min(self.pre_nms, scores.shape[1]), dim=1).indices
+        scores = scores.gather(1, best[..., None].expand(-1, -1, scores.shape[2]))
+        image, rank, label = (scores > self.score_threshold).nonzero(as_tuple=True)
+        boxes = boxes_at(image, best[image, rank])
+        if self.clip:
+            boxes = clip_boxes(boxes, sizes[image])
+        return Candidates(boxes, scores[image, rank, label], label, image)
+
     def found(self, levels: Sequence[Candidates], batch: Batch) -> list[Candidates]:
         """Candidates of all levels in transformed pixels -> each image's boxes in original pixels.
 
