@@ -21,8 +21,9 @@ NAMES = ["fcos_r18_shapes", "fcos_r18_bccd", "rtmdet_s_8xb32-300e_coco", "faster
 _WORD = re.compile(r"[^\s,{}\[\]]+")
 SIGNS = [
     "${", "${model}", "${data.num_classes}", "&a ", "*a", "!!python/name:os.system ", "\0", "\ud800",
-    "\ufeff", "\u2028", "9" * 5000, "0x" + "f" * 500, "1e999", ".nan", "-", "- ", "? ", ": ", "[", "]", "{", "}",
-    "|\n", ">\n", '"', "'", "#", "\t", "\n", "\n---\n", "<<: ", "!: ", "null", "base: ", "base: [", "type: ",
+    "\ufeff", "\u2028", "9" * 5000, "0x" + "f" * 500, "1e999", ".nan", "-", "- ", "? ", ": ", "[", "]", "{",
+    "}", "|\n", ">\n", '"', "'", "#", "\t", "\n", "\n---\n", "<<: ", "!: ", "null", "base: ", "base: [",
+    "type: ",
 ]  # fmt: skip
 
 

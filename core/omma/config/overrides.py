@@ -34,7 +34,7 @@ def apply_override(data: dict[str, Any], marks: Marks, text: str) -> list[Proble
     if last == "type" and isinstance(holder, dict) and holder.get("type", new) != new:
         for name in [name for name in holder if not _from_command_line(marks.get((*path[:-1], name)))]:
             forget(marks, (*path[:-1], name), holder.pop(name))
-    forget(marks, path, dict(enumerate(holder) if isinstance(holder, list) else holder).get(last))
+    forget(marks, path, _value(holder, last))
     holder[last] = new
     marks.update(source.marks)
     return source.problems
@@ -68,6 +68,10 @@ def _holder(data: dict[str, Any], marks: Marks, words: list[str], mark: Mark) ->
                 marks[path] = mark
             node = node[step]
     return node, path
+
+
+def _value(holder: Any, step: str | int) -> Any:
+    return holder.get(step) if isinstance(holder, dict) else holder[step]
 
 
 def _from_command_line(mark: Mark | None) -> bool:
