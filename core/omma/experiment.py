@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from omma.augmentation import Views
 from omma.data.dataset import Dataset
 from omma.data.samplers import Sampler
 from omma.hooks import Hook
@@ -55,5 +56,7 @@ class Experiment:
     optimizer: Optimizer
     schedule: Schedule
     metrics: tuple[Metric, ...] = ()
+    test_augmentation: Views | None = None
+    """How ``--tta`` looks at each image; null: as usual, and mirrored left to right."""
     train: Train
     hooks: dict[str, Hook | None] = field(default_factory=dict)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from omma.errors import SetupError
 from omma.structures import DataInfo, Prediction, Sample
+
+if TYPE_CHECKING:
+    from omma.augmentation import Merge
 
 GROUP = "omma.tasks"
 
@@ -30,6 +33,8 @@ class Task:
     """Name of the config that ``omma demo`` trains."""
     class_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names behind a word that ``data.classes`` may be, such as ``coco``."""
+    merge: Callable[[], Merge] | None = None
+    """Makes what turns predictions on several views of an image into one, where the task has that."""
 
 
 def find_task(name: str) -> Task:

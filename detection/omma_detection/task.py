@@ -7,6 +7,7 @@ from typing import Any
 from omma.ops import encode_masks
 from omma.structures import DataInfo, Prediction
 from omma.task import Task
+from omma_detection.augmentation import MergeDetections
 from omma_detection.datasets.classes import KNOWN
 from omma_detection.metrics.rle import json_rle
 from omma_detection.visualizer import class_name, draw_prediction, draw_sample
@@ -40,4 +41,5 @@ TASK = Task(
     to_json=to_json,
     demo="fcos_r18_shapes",
     class_lists=KNOWN,
+    merge=MergeDetections,
 )

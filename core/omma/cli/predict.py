@@ -27,6 +27,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder (default: predictions)")
     parser.add_argument("--batch-size", type=int, default=1, help="images per forward pass (default: 1)")
     parser.add_argument("--score", type=float, default=0.3, help="smallest score to keep (default: 0.3)")
+    parser.add_argument(
+        "--tta", action="store_true", help="merge predictions on several views, see test_augmentation"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--on-error", choices=("raise", "skip"), default="raise", help="what to do about broken files"
@@ -51,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         score_threshold=args.score,
         overrides=args.overrides,
+        tta=args.tta,
     )
     pictures = None if args.no_pictures else Pictures(args.out, _root(args.source))
     entries: list[dict[str, Any]] = []

@@ -32,11 +32,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", help="checkpoint folder or weights file, or none")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
     parser.add_argument("--out", type=Path, help="also write numbers, charts, pictures and report.html here")
+    parser.add_argument(
+        "--tta", action="store_true", help="merge predictions on several views, see test_augmentation"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the numbers and the class tables."""
+    from omma.augmentation import AugmentedModel, through_views, views_of
     from omma.cli.predict import make_folder
     from omma.config import Config, check
     from omma.data.summary import skipped
@@ -59,9 +63,11 @@ def run(args: argparse.Namespace) -> int:
         make_folder(args.out)
     start_processes(device)
     try:
-        loader: Loader = plan["data"][name].build()
+        views = views_of(plan, plan["data"][name]) if args.tta else None
+        source = plan["data"][name] if views is None else through_views(plan["data"][name], views)
+        loader: Loader = source.build()
         model = _model(plan["model"].build(), args.weights, loader.dataset.info.classes, config)
-        model.to(device)
+        model = (model if views is None else AugmentedModel(model, views)).to(device)
         precision = plan["train"].build().precision if "train" in plan else "fp32"
         step = _step(args.weights)
         result = evaluate(

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torchvision import tv_tensors
 
+from omma.augmentation import AugmentedModel, own_transforms, views_of
 from omma.checkpoint import load_weights, read_weights
 from omma.config import Config, Plan, check
 from omma.data.collate import collate
-from omma.data.transforms import AnyTransform, Compose
+from omma.data.transforms import Compose
 from omma.errors import SetupError, WeightsError
 from omma.experiment import Experiment
 from omma.inference.sources import Frame, FrameSource, Source, open_source
@@ -76,11 +77,12 @@ class Predictor:
         batch_size: images per forward pass.
         score_threshold: predictions under it are left out, in 0..1.
         overrides: changes to the config, ``a.b=value``.
+        tta: look at several views of each image, as ``test_augmentation`` says; slower and better.
 
     Raises:
         ConfigError: the config is wrong.
         WeightsError: the weights are missing, damaged or of another model or other classes.
-        SetupError: the device isn't there.
+        SetupError: the device isn't there, or views can't be merged in the model's task.
         ValueError: batch size or threshold out of range.
     """
 
@@ -93,6 +95,7 @@ class Predictor:
         batch_size: int = 1,
         score_threshold: float = 0.3,
         overrides: Sequence[str] = (),
+        tta: bool = False,
     ) -> None:
         if batch_size < 1 or not 0 <= score_threshold <= 1:
             raise ValueError(
@@ -103,12 +106,16 @@ class Predictor:
         self.batch_size, self.score_threshold = batch_size, score_threshold
         self.config = _without_pretraining(config, overrides)
         plan = check(self.config, Experiment)
-        self.transforms = _transforms(plan)
+        loader = _evaluated(plan)
+        views = views_of(plan, loader) if tta else None
+        self.transforms = views or Compose(transforms=own_transforms(loader))
         self.model: Model = plan["model"].build()
         self.task = find_task(self.model.task)
         self.info = DataInfo(_classes(self.config, self.task, weights))
         if weights is not None:
             load_whole(self.model, weights)
+        if views is not None:
+            self.model = AugmentedModel(self.model, views)
         self.model = self.model.to(self.device).eval()
 
     @classmethod
@@ -120,6 +127,7 @@ class Predictor:
         batch_size: int = 1,
         score_threshold: float = 0.3,
         overrides: Sequence[str] = (),
+        tta: bool = False,
     ) -> Predictor:
         """The model of a run folder: its config and its best checkpoint, or the newest if none is best.
 
@@ -134,7 +142,9 @@ class Predictor:
             if not path.exists():
                 raise WeightsError(f"{folder}: is no run folder with a checkpoint: {path} is missing")
         config = Config.from_text(file.read_text(encoding="utf-8"), file=str(file), overrides=overrides)
-        return cls(config, weights, device=device, batch_size=batch_size, score_threshold=score_threshold)
+        return cls(
+            config, weights, device=device, batch_size=batch_size, score_threshold=score_threshold, tta=tta
+        )
 
     def __call__(self, source: Source | FrameSource) -> Iterator[Result]:
         """Predict on all that ``source`` holds, batch after batch, in order; see ``open_source``.
@@ -181,18 +191,13 @@ def _without_pretraining(config: str | Path | Config, overrides: Sequence[str]) 
     )
 
 
-def _transforms(plan: Plan) -> Compose:
-    """The transforms of the evaluated data set, built without the data set."""
+def _evaluated(plan: Plan) -> Plan:
+    """The loader of the evaluated data set, whose transforms images go through."""
     data = plan["data"]
-    loader = next((data[name] for name in ("test", "val") if name in data), None)
-    if loader is None:
+    name = next((name for name in ("test", "val") if name in data), None)
+    if name is None:
         raise SetupError("the config has neither data.test nor data.val, whose transforms images go through")
-    dataset = loader["dataset"]
-    # Wrappers such as repetition and subsets hold the data set that has the transforms.
-    while "transforms" not in dataset and ("dataset" in dataset or "datasets" in dataset):
-        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
-    built: Sequence[AnyTransform] = dataset["transforms"].build() if "transforms" in dataset else ()
-    return Compose(transforms=tuple(built))
+    return data[name]
 
 
 def _classes(config: Config, task: Task, weights: str | Path | None) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ class Sample(TypedDict, total=False):
     ignored_boxes: tv_tensors.BoundingBoxes  # (M, 4): crowds and difficult objects, neither right nor wrong
     semantic: tv_tensors.Mask  # (H, W) uint8: class of each pixel, IGNORED where it doesn't count
     meta: Meta
+    views: list[Sample]  # of the same image, which it is predicted on beside this one
 
 
 IGNORED = 255
