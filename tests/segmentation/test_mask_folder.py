@@ -10,6 +10,8 @@ import torch
 from omma.errors import DataError
 from omma.structures import IGNORED
 from omma_segmentation.datasets import LabelMap, MaskFolder
+from omma_segmentation.datasets.classes import KNOWN
+from omma_segmentation.datasets.label_map import KNOWN_MAPS
 
 CLASSES = ("ground", "house")
 
@@ -114,3 +116,20 @@ def test_a_mask_of_ignored_pixels_alone_is_allowed(folder):
     root, numbers = folder
     cv2.imwrite(str(root / "masks" / "a_mask.png"), np.zeros_like(numbers))
     assert torch.equal(read(root)[0]["semantic"].unique(), torch.tensor([IGNORED], dtype=torch.uint8))
+
+
+def test_known_maps_have_a_number_for_each_of_their_classes():
+    assert len(KNOWN["coco_stuff164k"]) == 171
+    table = KNOWN_MAPS["coco_stuff164k"].table(171)
+    # 'person' is category 1, 'toothbrush' 90, 'banner' 92 and 'wood' 182.
+    assert [KNOWN["coco_stuff164k"][int(table[number])] for number in (0, 89, 91, 181)] == [
+        "person",
+        "toothbrush",
+        "banner",
+        "wood",
+    ]
+
+
+def test_a_map_that_is_not_known_is_refused(folder):
+    with pytest.raises(ValueError, match="coco_stuff164k"):
+        read(folder[0], label_map="coco")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
@@ -17,44 +15,11 @@ from omma.data.paths import inside, under
 from omma.data.transforms import AnyTransform, Compose
 from omma.errors import DataError
 from omma.registry import register
-from omma.structures import IGNORED, DataInfo, Meta, Sample, Target
+from omma.structures import DataInfo, Meta, Sample, Target
 from omma_segmentation.datasets.classes import class_list
+from omma_segmentation.datasets.label_map import KNOWN_MAPS, PLAIN, UNKNOWN, LabelMap
 
 _TRIED_AT_START = 8
-_UNKNOWN = 254
-_VALUES = 2**16
-
-
-@dataclass(kw_only=True, frozen=True)
-class LabelMap:
-    """Which number in a mask file is which class; any that is neither a class nor ignored is an error."""
-
-    values: tuple[int, ...] | None = None
-    """The number of each class, in label order; null: counted from ``first`` on."""
-    first: int = 0
-    ignored: tuple[int, ...] = (255,)
-    """Numbers of pixels that are neither right nor wrong."""
-
-    def table(self, classes: int) -> Tensor:
-        """(65536,) uint8: number in a file -> label, IGNORED, or the mark of a number that means nothing.
-
-        Raises:
-            ValueError: the numbers contradict each other or aren't as many as the classes.
-        """
-        values = self.values if self.values is not None else tuple(range(self.first, self.first + classes))
-        if len(values) != classes:
-            raise ValueError(f"label_map.values has {len(values)} numbers for {classes} classes")
-        if classes >= _UNKNOWN:
-            raise ValueError(f"expected fewer than {_UNKNOWN} classes, got {classes}")
-        both = [*values, *self.ignored]
-        if twice := sorted({value for value in both if both.count(value) > 1}):
-            raise ValueError(f"label_map gives {twice} more than one meaning")
-        if wrong := [value for value in both if not 0 <= value < _VALUES]:
-            raise ValueError(f"expected numbers from 0 to {_VALUES - 1} in label_map, got {wrong[0]}")
-        table = torch.full((_VALUES,), _UNKNOWN, dtype=torch.uint8)
-        table[torch.tensor(values)] = torch.arange(classes, dtype=torch.uint8)
-        table[torch.tensor(self.ignored, dtype=torch.int64)] = IGNORED
-        return table
 
 
 @register
@@ -69,7 +34,8 @@ class MaskFolder(Dataset):
         masks: folder of the masks: one number per pixel, grey or with a palette.
         root: folder that both are relative to.
         classes: names in label order, or a known list such as 'cityscapes'.
-        label_map: which number is which class; by default 0, 1, 2 ... and 255 for ignored pixels.
+        label_map: which number is which class; by default 0, 1, 2 ... and 255 for ignored pixels. Or the name
+            of a known one, such as 'coco_stuff164k'.
         split: text file below ``root`` that lists the images by name, path or path and mask; null: all.
         image_suffix: what a name becomes an image file by.
         mask_suffix: likewise a mask file.
@@ -87,15 +53,14 @@ class MaskFolder(Dataset):
         masks: str,
         root: str | None = None,
         classes: tuple[str, ...] | str,
-        label_map: LabelMap = LabelMap(),
+        label_map: LabelMap | str = PLAIN,
         split: str | None = None,
         image_suffix: str = ".jpg",
         mask_suffix: str = ".png",
         transforms: tuple[AnyTransform, ...] = (),
     ) -> None:
         self.info = DataInfo(class_list(classes))
-        self.label_map = label_map
-        self.table = label_map.table(len(self.info.classes))
+        self.table = _named(label_map).table(len(self.info.classes))
         self.images, self.masks = under(root, images), under(root, masks)
         self.image_suffix, self.mask_suffix = image_suffix, mask_suffix
         self.transforms = Compose(transforms=transforms)
@@ -149,7 +114,7 @@ class MaskFolder(Dataset):
         path = self.mask_path(index)
         numbers = read_label_map(path)
         labels = self.table[numbers.long()] if numbers.numel() else self.table[:0].reshape(numbers.shape)
-        unknown = labels == _UNKNOWN
+        unknown = labels == UNKNOWN
         if unknown.any():
             raise DataError(f"{path}: {self._strangers(numbers[unknown])}")
         return labels
@@ -184,7 +149,7 @@ class MaskFolder(Dataset):
         listed = ", ".join(
             f"{value} ({count} pixels)" for value, count in zip(values[:5].tolist(), counts.tolist())
         )
-        known = self.table.ne(_UNKNOWN).nonzero()[:, 0].tolist()
+        known = self.table.ne(UNKNOWN).nonzero()[:, 0].tolist()
         return (
             f"the number {listed} is neither a class nor ignored; the {len(self.info.classes)} classes and "
             f"ignored pixels are {_ranges(known)}: see label_map"
@@ -220,6 +185,14 @@ class MaskFolder(Dataset):
         if not names:
             raise DataError(f"{path}: expected at least one image, found none; is it the right file?")
         return names
+
+
+def _named(label_map: LabelMap | str) -> LabelMap:
+    if isinstance(label_map, LabelMap):
+        return label_map
+    if label_map not in KNOWN_MAPS:
+        raise ValueError(f"label_map: expected numbers or one of {', '.join(KNOWN_MAPS)}, got '{label_map}'")
+    return KNOWN_MAPS[label_map]
 
 
 def _ranges(numbers: list[int]) -> str:
