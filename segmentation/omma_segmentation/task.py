@@ -7,6 +7,7 @@ from typing import Any
 from omma.ops import encode_masks
 from omma.structures import DataInfo, Prediction
 from omma.task import Task
+from omma_segmentation.augmentation import MergeSegmentations
 from omma_segmentation.datasets.classes import KNOWN
 from omma_segmentation.visualizer import draw_prediction, draw_sample
 
@@ -39,4 +40,5 @@ TASK = Task(
     to_json=to_json,
     demo="fcn_r18_shapes",
     class_lists=KNOWN,
+    merge=MergeSegmentations,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -104,17 +104,15 @@ class Segmentor(Model):
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """The class of each original pixel."""
-        logits = self.scores(self.preprocessor(batch.images))
-        align = self.decode_head.align_corners
-        predictions: list[Prediction] = []
-        for one, (height, width), meta in zip(logits, batch.sizes, batch.metas, strict=True):
-            one = resize(one[None, :, :height, :width], (meta.height, meta.width), align_corners=align)
-            predictions.append({"semantic": one[0].argmax(0).to(torch.uint8)})
-        return predictions
+        return [{"semantic": logits.argmax(0).to(torch.uint8)} for logits in self.original_logits(batch)]
 
-    def scores(self, x: Tensor) -> Tensor:
-        """Network input (N, 3, H, W) -> logits (N, C, H, W), through the window if there is one."""
-        return self.network(x) if self.window is None else self.window(self.network, x)
+    def original_logits(self, batch: Batch) -> Iterator[Tensor]:
+        """Logits (C, H, W) of the original pixels of each image, one after the other: they are large."""
+        x = self.preprocessor(batch.images)
+        logits = self.network(x) if self.window is None else self.window(self.network, x)
+        align = self.decode_head.align_corners
+        for one, (height, width), meta in zip(logits, batch.sizes, batch.metas, strict=True):
+            yield resize(one[None, :, :height, :width], (meta.height, meta.width), align_corners=align)[0]
 
 
 def check_maps(name: str, head: DecodeHead, channels: Sequence[int]) -> None:
