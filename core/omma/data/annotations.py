@@ -145,6 +145,11 @@ class Annotations:
     object_ids: Tensor
     """(O,) int64 ids of the annotations; -1 where the file has none."""
     segmentations: Segmentations | None
+    absent: Ragged | None = None
+    """(I rows) int32 labels of classes that were looked for in an image and are not there, where not all are
+    annotated in all images."""
+    partial: Ragged | None = None
+    """(I rows) int32 labels of classes of which an image may have more than is annotated, likewise."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -190,4 +195,6 @@ class Annotations:
             area=self.area[objects],
             object_ids=self.object_ids[objects],
             segmentations=None if self.segmentations is None else self.segmentations.take(objects),
+            absent=None if self.absent is None else self.absent.take(images),
+            partial=None if self.partial is None else self.partial.take(images),
         )

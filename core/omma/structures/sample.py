@@ -6,7 +6,7 @@ origin at the top-left corner of the top-left pixel. Key points are (x, y) in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -22,6 +22,8 @@ class DataInfo:
 
     classes: tuple[str, ...]
     """Label ``i`` is called ``classes[i]``; background is not a class."""
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Labels that are also judged apart, by what they are called: LVIS' rare, common and frequent classes."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Target(TypedDict, total=False):
     crowd: Tensor  # (N,) bool: a region of many objects (COCO iscrowd) or a difficult one (VOC)
     area: Tensor  # (N,) float32, pixels; of the mask where there is one
     semantic: Tensor  # (H, W) uint8: class of each pixel, IGNORED where it doesn't count
+    absent: Tensor  # (K,) int64 labels that were looked for in vain, where not all are annotated everywhere
+    partial: Tensor  # (K,) int64 labels of which there may be more objects than are annotated, likewise
     segmentations: Sequence[Any]  # (N) COCO form: list of polygons [x, y, ...] or {"size", "counts"} RLE
 
 

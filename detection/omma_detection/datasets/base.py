@@ -160,6 +160,10 @@ class DetectionDataset(Dataset):
             "crowd": table.crowd[rows].clone(),
             "area": table.area[rows].clone(),
         }
+        if table.absent is not None:
+            target["absent"] = table.absent[index].long()
+        if table.partial is not None:
+            target["partial"] = table.partial[index].long()
         if table.segmentations is not None:
             segmentations = table.segmentations
             target["segmentations"] = [

@@ -16,6 +16,7 @@ from omma.data.paths import inside, is_text, under
 from omma.data.transforms import AnyTransform
 from omma.errors import DataError
 from omma.registry import register
+from omma.structures import DataInfo
 from omma_detection.datasets.base import DetectionDataset, OnError
 from omma_detection.datasets.classes import class_list, match_classes
 
@@ -63,7 +64,7 @@ class CocoDetection(DetectionDataset):
         semantic: str | None = None,
     ) -> None:
         report = Report()
-        reader = _Reader(under(root, annotations), masks=masks)
+        reader = self.reader(under(root, annotations), masks=masks)
         wanted = class_list(classes)
         names, table = reader.read(wanted, report)
         super().__init__(
@@ -77,9 +78,14 @@ class CocoDetection(DetectionDataset):
             on_error=on_error,
             semantic=None if semantic is None else under(root, semantic),
         )
+        self.info = DataInfo(names, reader.groups(names))
+
+    def reader(self, path: Path, *, masks: bool) -> CocoReader:
+        """What reads the file."""
+        return CocoReader(path, masks=masks)
 
 
-class _Reader:
+class CocoReader:
     """One pass over a file. Ids become codes as they are met, since the lists come in any order."""
 
     def __init__(self, path: Path, *, masks: bool) -> None:
@@ -92,6 +98,11 @@ class _Reader:
         self.names_seen: set[str] = set()
 
     def read(self, wanted: tuple[str, ...] | None, report: Report) -> tuple[tuple[str, ...], Annotations]:
+        """Names of the classes in label order, and the annotations.
+
+        Raises:
+            DataError: the file isn't what it should be; the message has the place.
+        """
         handlers = {"images": self.image, "annotations": self.annotation, "categories": self.category}
         keys = read_records(self.path, handlers)
         if missing := [key for key in handlers if key not in keys]:
@@ -106,13 +117,15 @@ class _Reader:
         return names, table
 
     def place(self, number: int) -> str:
+        """Where an annotation stands."""
         annotation = self.objects.id[number]
         return f"{self.path}: annotations[{number}]" + (f" (id {annotation})" if annotation >= 0 else "")
 
     def image(self, number: int, record: Any) -> None:
+        """Take an entry of ``images``."""
         where = f"{self.path}: images[{number}]"
         _require(record, ("id", "height", "width"), where)
-        code = self.image_code(_id(record["id"], where))
+        code = self.image_code(checked_id(record["id"], where))
         if self.image_rows[code] >= 0:
             raise DataError(
                 f"{where}: the image id {record['id']!r} stands at images[{self.image_rows[code]}] too"
@@ -128,9 +141,10 @@ class _Reader:
         self.images.add(inside(name, where), record["id"], int(height), int(width))
 
     def category(self, number: int, record: Any) -> None:
+        """Take an entry of ``categories``."""
         where = f"{self.path}: categories[{number}]"
         _require(record, ("id", "name"), where)
-        id, name = _id(record["id"], where), record["name"]
+        id, name = checked_id(record["id"], where), record["name"]
         if not isinstance(name, str) or not is_text(name):
             raise DataError(f"{where}: expected text in 'name', got {name!r:.80}")
         if id in self.categories:
@@ -143,10 +157,11 @@ class _Reader:
         self.names_seen.add(name)
 
     def annotation(self, number: int, record: Any) -> None:
+        """Take an entry of ``annotations``."""
         where = f"{self.path}: annotations[{number}]"
         _require(record, _ANNOTATION_KEYS, where)
-        image = self.image_code(_id(record["image_id"], where))
-        category = _id(record["category_id"], where)
+        image = self.image_code(checked_id(record["image_id"], where))
+        category = checked_id(record["category_id"], where)
         box = record["bbox"]
         if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
             raise DataError(f"{where}: expected 'bbox': [x, y, width, height] in pixels, got {box!r:.80}")
@@ -170,12 +185,14 @@ class _Reader:
             raise DataError(f"{where}: {error}") from None
 
     def image_code(self, id: int | str) -> int:
+        """The number that stands for an image's id."""
         code = self.image_codes.setdefault(id, len(self.image_codes))
         if code == len(self.image_rows):
             self.image_rows.append(-1)
         return code
 
     def names(self, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+        """The classes in label order."""
         if not self.categories:
             raise DataError(f"{self.path}: expected at least one category, 'categories' is empty")
         found = [
@@ -185,6 +202,10 @@ class _Reader:
             return tuple(found)
         match_classes(wanted, found, str(self.path), all_needed=True)
         return wanted
+
+    def groups(self, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+        """Labels that are also judged apart, by what they are called."""
+        return {}
 
     def resolve(self, names: tuple[str, ...], report: Report) -> None:
         """Turn the codes of ids into rows of images and labels."""
@@ -230,7 +251,12 @@ def _require(record: Any, keys: tuple[str, ...], where: str) -> None:
         )
 
 
-def _id(value: Any, where: str) -> int | str:
+def checked_id(value: Any, where: str) -> int | str:
+    """An id as it is.
+
+    Raises:
+        DataError: it is neither a number nor text.
+    """
     if type(value) not in _IDS or (isinstance(value, str) and not is_text(value)):
         raise DataError(f"{where}: expected a number or text as an id, got {value!r:.80}")
     return value

@@ -36,10 +36,19 @@ class Evaluation:
     precision: np.ndarray  # (T, R, K, A, M)
     recall: np.ndarray  # (T, K, A, M)
 
-    def ap(self, *, iou: int | None = None, area: int = 0, label: int | None = None) -> float:
+    def ap(
+        self,
+        *,
+        iou: int | None = None,
+        area: int = 0,
+        label: int | None = None,
+        labels: Sequence[int] | None = None,
+    ) -> float:
         """Mean precision at IoU threshold number ``iou`` (all if None); NaN without ground truth."""
         values = self.precision[..., area, -1]
         values = values if iou is None else values[iou]
+        if labels is not None:
+            values = values[..., list(labels)]
         return _mean(values if label is None else values[..., label])
 
     def ar(self, *, limit: int = -1, area: int = 0, label: int | None = None) -> float:

@@ -34,6 +34,10 @@ class Record:
     """N encodings, where masks are judged."""
     true_masks: list[dict[str, Any]] | None = None
     """M encodings, likewise."""
+    absent: np.ndarray | None = None
+    """(K,) labels that were looked for in vain, where not all classes are annotated in all images."""
+    partial: np.ndarray | None = None
+    """(K,) labels of which there may be more than is annotated, likewise."""
 
 
 def make_record(
@@ -72,6 +76,8 @@ def make_record(
         crowd=_array(target["crowd"]).astype(bool) if "crowd" in target else np.zeros(count, dtype=bool),
         area=_array(target["area"]) if "area" in target else sides.prod(axis=1),
     )
+    if "absent" in target and "partial" in target:
+        record.absent, record.partial = _array(target["absent"]), _array(target["partial"])
     if masks:
         record.masks = _predicted_masks(prediction, target, order)
         record.true_masks = _true_masks(target)
