@@ -3,9 +3,9 @@
     python benchmarks/transforms.py [--images 64] [--rounds 5]
     python benchmarks/transforms.py --coco FOLDER
 
-The first has one image, a 1280x960 JPEG of quality 95 with photo-like texture and 10 objects: decode, resize to
-fit 1333x800, mirror, pack; with outlines also rasterise. It prints the median time of each step and, from the
-median of whole passes, images per second.
+The first has one image, a 1280x960 JPEG of quality 95 with photo-like texture and 10 objects: decode, resize
+to fit 1333x800, mirror, pack; with outlines also rasterise. It prints the median time of each step and, from
+the median of whole passes, images per second.
 
 The second runs the training transforms of published recipes on a COCO folder. Claims: RTMDet-s 60 images/s,
 RTMDet-Ins-s 50, YOLOX-s 45, Mask R-CNN 100. Recipes take turns; medians count. ``decoded each time`` keeps no

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from omma.augmentation import Views
 from omma.data.dataset import Dataset
+from omma.data.multi_size import MultiSize
 from omma.data.samplers import Sampler
 from omma.hooks import Hook
 from omma.metrics import Metric
@@ -29,6 +30,8 @@ class Loader:
     timeout: float = 600.0
     """Seconds to wait for a batch of the workers before the run ends, naming the images they are on;
     0: for ever."""
+    multi_size: MultiSize | None = None
+    """Sizes that batches are brought to in turn, in training."""
 
 
 @dataclass(kw_only=True)

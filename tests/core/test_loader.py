@@ -27,6 +27,7 @@ class Loader:
     sampler: Any = None
     group_by_aspect: bool = False
     timeout: float = 60.0
+    multi_size: Any = None
 
 
 def noise(length=7, **options):

@@ -52,6 +52,7 @@ class Loader:
     sampler: Any = None
     group_by_aspect: bool = False
     timeout: float = 60.0
+    multi_size: Any = None
 
 
 def sample_of(image: Tensor, boxes: list[list[float]], labels: list[int], index: int = 0) -> Sample:

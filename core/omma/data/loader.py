@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from omma.data.collate import collate
 from omma.data.dataset import Dataset
+from omma.data.multi_size import MultiSize
 from omma.data.samplers import Sampler
 from omma.data.stream import EvalStream, Key, TrainStream
 from omma.data.workers import Crew, WorkerLog
@@ -31,6 +32,7 @@ class LoaderSettings(Protocol):
     sampler: Sampler | None
     group_by_aspect: bool
     timeout: float
+    multi_size: MultiSize | None
 
 
 class BatchLoader(DataLoader[Batch]):
@@ -80,23 +82,28 @@ class SeededSamples(torch.utils.data.Dataset[Any]):
     generators of the training process stay untouched.
     """
 
-    def __init__(self, dataset: Dataset, seed: int, log: WorkerLog) -> None:
+    def __init__(
+        self, dataset: Dataset, seed: int, log: WorkerLog, multi_size: MultiSize | None = None
+    ) -> None:
         self.dataset = dataset
         self.seed = seed
         self.log = log
+        self.multi_size = multi_size
 
     def __getitem__(self, key: Key) -> Sample | OmmaError:
-        """The sample at (epoch, position), or what is wrong with it: the loader would wrap a traceback."""
-        return self._sample(key, (key[1],))
+        """The sample of a key, or what is wrong with it: the loader would wrap a traceback."""
+        return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: Sequence[Key]) -> list[Sample | OmmaError]:
         """The samples of one batch, each of which may have something of the others."""
-        mates = [position for _, position in keys]
-        return [self._sample(key, mates) for key in keys]
+        mates = [position for _, position, _ in keys]
+        samples: list[Any] = [self._sample(epoch, position, mates) for epoch, position, _ in keys]
+        if self.multi_size is None or any(isinstance(sample, OmmaError) for sample in samples):
+            return samples
+        return [*self.multi_size.apply(samples, batch=keys[0][2], seed=self.seed)]
 
-    def _sample(self, key: Key, mates: Sequence[int]) -> Sample | OmmaError:
-        epoch, position = key
-        with self.log.on(position), seeded(self.seed, *key):
+    def _sample(self, epoch: int, position: int, mates: Sequence[int]) -> Sample | OmmaError:
+        with self.log.on(position), seeded(self.seed, epoch, position):
             try:
                 return self.dataset.sample_at(position, epoch=epoch, mates=mates)
             except OmmaError as error:
@@ -145,7 +152,7 @@ def make_train_loader(
         rank=rank,
         world=world,
     )
-    return _make(loader, stream, seed)
+    return _make(loader, stream, seed, loader.multi_size)
 
 
 def make_eval_loader(loader: LoaderSettings, *, rank: int = 0, world: int = 1) -> BatchLoader:
@@ -154,9 +161,14 @@ def make_eval_loader(loader: LoaderSettings, *, rank: int = 0, world: int = 1) -
     return _make(loader, stream, seed=0)
 
 
-def _make(loader: LoaderSettings, stream: TrainStream | EvalStream, seed: int) -> BatchLoader:
+def _make(
+    loader: LoaderSettings,
+    stream: TrainStream | EvalStream,
+    seed: int,
+    multi_size: MultiSize | None = None,
+) -> BatchLoader:
     return BatchLoader(
-        SeededSamples(loader.dataset, seed, WorkerLog(loader.workers)),
+        SeededSamples(loader.dataset, seed, WorkerLog(loader.workers), multi_size),
         batch_sampler=stream,  # pyright: ignore[reportArgumentType]  # typed for int, but any key will do
         num_workers=loader.workers,
         timeout=loader.timeout if loader.workers else 0,

@@ -10,8 +10,8 @@ from omma.data.dataset import Dataset
 from omma.data.samplers import RandomSampler, Sampler
 from omma.errors import DataError
 
-Key = tuple[int, int]
-"""(epoch, position in the data set): what a worker is asked for."""
+Key = tuple[int, int, int]
+"""(epoch, position in the data set, number of the batch in the run): what a worker is asked for."""
 
 
 class TrainStream:
@@ -67,9 +67,11 @@ class TrainStream:
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch, first = divmod(self.start, self.epoch_length)
+        number = self.start
         while True:
             for batch in self._epoch(epoch)[first * self.world + self.rank :: self.world]:
-                yield [(epoch, int(position)) for position in batch]
+                yield [(epoch, int(position), number) for position in batch]
+                number += 1
             epoch, first = epoch + 1, 0
 
     def _epoch(self, epoch: int) -> np.ndarray:
@@ -119,4 +121,5 @@ class EvalStream:
 
     def __iter__(self) -> Iterator[list[Key]]:
         for first in range(0, len(self.positions), self.batch_size):
-            yield [(0, position) for position in self.positions[first : first + self.batch_size]]
+            number = first // self.batch_size
+            yield [(0, position, number) for position in self.positions[first : first + self.batch_size]]

@@ -2,11 +2,14 @@
 
 from omma.data.transforms.affine import RandomAffine
 from omma.data.transforms.base import AnyTransform, Compose, Transform, keep_instances
+from omma.data.transforms.centre_crop import RandomCentreCrop, RandomShift
 from omma.data.transforms.choice import RandomChoice
+from omma.data.transforms.copy_paste import CopyPaste
 from omma.data.transforms.crop import FilterBoxes, RandomCrop
+from omma.data.transforms.cut_out import CutOut
 from omma.data.transforms.expand import Expand, MinIoUCrop
 from omma.data.transforms.flip import RandomFlip
-from omma.data.transforms.masks import RasteriseMasks
+from omma.data.transforms.masks import BoxesOfMasks, RasteriseMasks
 from omma.data.transforms.mix import Mix, MixUp, Mosaic
 from omma.data.transforms.pad import Pad
 from omma.data.transforms.photometric import HSVShift, PhotometricDistortion
@@ -15,7 +18,10 @@ from omma.data.transforms.scale_crop import RandomScaleCrop
 
 __all__ = [
     "AnyTransform",
+    "BoxesOfMasks",
     "Compose",
+    "CopyPaste",
+    "CutOut",
     "Expand",
     "FilterBoxes",
     "HSVShift",
@@ -26,11 +32,13 @@ __all__ = [
     "Pad",
     "PhotometricDistortion",
     "RandomAffine",
+    "RandomCentreCrop",
     "RandomChoice",
     "RandomCrop",
     "RandomFlip",
     "RandomResize",
     "RandomScaleCrop",
+    "RandomShift",
     "RasteriseMasks",
     "Resize",
     "Transform",

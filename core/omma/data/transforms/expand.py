@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
-from omma.data.transforms.base import (
-    Transform,
-    canvas,
-    choose,
-    cut_outlines,
-    keep_instances,
-    map_spatial,
-    uniform,
-)
+from omma.data.transforms.base import Transform, canvas, choose, keep_instances, uniform
 from omma.data.transforms.crop import centre_inside, crop
+from omma.data.transforms.picture import show
+from omma.ops import pairwise_iou
 from omma.registry import register
 from omma.structures import Sample
 
@@ -50,14 +42,7 @@ class Expand(Transform):
         factor = uniform(*self.ratio)
         size = (int(height * factor), int(width * factor))
         top, left = choose(size[0] - height + 1), choose(size[1] - width + 1)
-        border = (top, size[0] - height - top, left, size[1] - width - left)
-        return map_spatial(
-            cut_outlines(sample),
-            image=lambda x: cv2.copyMakeBorder(x, *border, cv2.BORDER_CONSTANT, value=self.fill),
-            points=lambda p: p + p.new_tensor([float(left), float(top)]),
-            masks=lambda x: cv2.copyMakeBorder(x, *border, cv2.BORDER_CONSTANT, value=0),
-            size=size,
-        )
+        return show(sample, (top, left, top + height, left + width), size, self.fill)
 
 
 @register
@@ -106,5 +91,6 @@ class MinIoUCrop(Transform):
         boxes = sample["boxes"].as_subclass(Tensor)
         window = torch.tensor([[left, top, left + width, top + height]], dtype=boxes.dtype)
         return bool(
-            box_iou(window, boxes).min() >= least and centre_inside(sample, top, left, height, width).any()
+            pairwise_iou(window, boxes).min() >= least
+            and centre_inside(sample, top, left, height, width).any()
         )

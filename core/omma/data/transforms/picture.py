@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
-from omma.data.transforms.base import Transform, canvas, wrap
+from omma.data.transforms.base import Transform, canvas, cut_outlines, map_spatial, wrap
 from omma.data.transforms.crop import drop_outside
-from omma.structures import INSTANCE_KEYS, Polygons, Sample
+from omma.structures import IGNORED, INSTANCE_KEYS, Polygons, Sample
 
 Rect = tuple[int, int, int, int]
 """(top, left, bottom, right): rows and columns of a picture."""
@@ -115,8 +115,8 @@ def paint(picture: np.ndarray, image: np.ndarray, part: Placed, origin: tuple[in
     picture[top:bottom, left:right] = image[top - y : bottom - y, left - x : right - x]
 
 
-def nearest(mask: np.ndarray, part: Placed, size: tuple[int, int], border: int) -> np.ndarray:
-    """A part's bitmap (H, W) in a picture of ``size``; ``border`` is OpenCV's mode for what lies beside."""
+def nearest(mask: np.ndarray, part: Placed, size: tuple[int, int], beside: int = 0) -> np.ndarray:
+    """A part's bitmap (H, W) in a picture of ``size``; ``beside`` is the value there."""
     y, x = part.rows, part.columns
     # From pixel centres to pixel centres, as a resize does.
     matrix = np.array(
@@ -126,12 +126,44 @@ def nearest(mask: np.ndarray, part: Placed, size: tuple[int, int], border: int) 
         ]
     )
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(mask, matrix, (size[1], size[0]), flags=flags, borderMode=border)
+    return cv2.warpAffine(mask, matrix, (size[1], size[0]), flags=flags, borderValue=beside)
 
 
 def with_pixels(sample: Sample, image: np.ndarray) -> Sample:
     """The sample with another image, (H, W, 3)."""
     return cast(Sample, {**sample, "image": tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))})
+
+
+def show(
+    sample: Sample, whole: Rect, size: tuple[int, int], fill: tuple[int, int, int] = (0, 0, 0)
+) -> Sample:
+    """The sample with its image drawn at ``whole`` of a canvas of ``size`` (H, W), whatever lies on it.
+
+    Args:
+        sample: what is drawn.
+        whole: where its image lies, in part or all beside the canvas too.
+        size: of the canvas.
+        fill: (R, G, B) beside the image; masks have 0 there.
+    """
+    part = lay(sample, whole, (0, 0, *size))
+    y, x = part.rows, part.columns
+
+    def draw(image: np.ndarray) -> np.ndarray:
+        out = np.empty((*size, 3), np.uint8)
+        out[:] = fill
+        paint(out, image, part)
+        return out
+
+    return drop_outside(
+        map_spatial(
+            cut_outlines(sample) if _shows_border(part, size) else sample,
+            image=draw,
+            points=lambda p: p * p.new_tensor([x.scale, y.scale]) + p.new_tensor([x.shift, y.shift]),
+            masks=lambda mask: nearest(mask, part, size),
+            semantic=lambda mask: nearest(mask, part, size, IGNORED),
+            size=size,
+        )
+    )
 
 
 def merge(parts: Sequence[Placed], size: tuple[int, int]) -> Sample:
@@ -187,5 +219,5 @@ def _bitmaps(masks: Polygons | tv_tensors.Mask, part: Placed, size: tuple[int, i
     bitmaps = (masks.rasterise() if isinstance(masks, Polygons) else masks).numpy()
     out = np.empty((len(bitmaps), *size), bitmaps.dtype)
     for target, bitmap in zip(out, bitmaps):
-        target[:] = nearest(bitmap, part, size, cv2.BORDER_CONSTANT)
+        target[:] = nearest(bitmap, part, size)
     return torch.from_numpy(out)

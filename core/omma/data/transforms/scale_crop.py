@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from omma.data.transforms.base import canvas, choose, map_spatial, uniform
-from omma.data.transforms.crop import crop, drop_outside
-from omma.data.transforms.picture import Look, Rect, Window, lay, nearest, paint, with_pixels
+from omma.data.transforms.base import canvas, choose, uniform
+from omma.data.transforms.crop import crop
+from omma.data.transforms.picture import Look, Rect, Window, show, with_pixels
 from omma.registry import register
 from omma.structures import Sample
 
@@ -56,23 +55,7 @@ class RandomScaleCrop(Window):
         (height, width), (top, left, bottom, right) = self._draw(
             old, lambda: sample.get("boxes", torch.empty(0, 4))
         )
-        seen = (0, 0, bottom - top, right - left)
-        part = lay(sample, (-top, -left, height - top, width - left), seen)
-        y, x = part.rows, part.columns
-
-        def draw(image: np.ndarray) -> np.ndarray:
-            out = np.empty((seen[2], seen[3], image.shape[2]), image.dtype)
-            paint(out, image, part)
-            return out
-
-        moved = map_spatial(
-            sample,
-            image=draw,
-            points=lambda p: p * p.new_tensor([x.scale, y.scale]) + p.new_tensor([x.shift, y.shift]),
-            masks=lambda mask: nearest(mask, part, seen[2:], cv2.BORDER_REPLICATE),
-            size=seen[2:],
-        )
-        return drop_outside(moved)
+        return show(sample, (-top, -left, height - top, width - left), (bottom - top, right - left))
 
     def look(self, size: tuple[int, int], boxes: Callable[[], Tensor]) -> Look:
         """See ``Window.look``."""
