@@ -14,6 +14,8 @@ import torch
 from omma.config import Config, check, list_configs
 from omma.experiment import Experiment
 from omma.model import Model, Preprocessor
+from omma.structures import Batch
+from omma_detection.models.solo import SOLO
 
 sys.path.insert(0, str(Path(__file__).parent))
 import compare
@@ -43,6 +45,16 @@ def take_all_candidates(model: Model, num: int) -> None:
             module.sampler.num = num
 
 
+def losses_of(model: Model, batch: Batch) -> dict[str, torch.Tensor]:
+    """The losses as the reference was asked for them, which is in eval mode.
+
+    SOLO's reference gives its loss probabilities then, where it gives logits in training.
+    """
+    if isinstance(model, SOLO):
+        return model.mask_head.loss(model(batch.images), batch)
+    return model.loss(batch)
+
+
 def problems_of(model: Model, golden: dict[str, Any]) -> list[str]:
     """All that differs, by aspect. A model with other parameters is not run at all."""
     if found := compare.parameters(model, golden):
@@ -63,7 +75,7 @@ def problems_of(model: Model, golden: dict[str, Any]) -> list[str]:
     if "loss" in golden:
         if "sampler_num" in golden:
             take_all_candidates(model, golden["sampler_num"])
-        ours = model.loss(batch)
+        ours = losses_of(model, batch)
         found += [f"loss: {line}" for line in compare.losses(ours, golden["loss"], golden["loss_random"])]
     return found
 
