@@ -170,3 +170,11 @@ def test_path_aggregation_without_its_second_path_is_a_feature_pyramid():
 def test_parts_that_don_t_fit_are_refused(build, message: str):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_enlarging_starts_as_bilinear_interpolation():
+    enlarge = necks.DeconvNeck(in_channels=(8,), channels=(8,)).deconv_layers[1].conv
+    x = torch.rand(1, 8, 5, 6)
+    wanted = F.interpolate(x, scale_factor=2, mode="bilinear")
+    # At the border a transposed convolution sees zeros, interpolation the border's own values.
+    torch.testing.assert_close(enlarge(x)[..., 1:-1, 1:-1], wanted[..., 1:-1, 1:-1])

@@ -54,7 +54,7 @@ class DeconvNeck(Neck):
 
 
 class _Enlarge(nn.Module):
-    """A transposed convolution that starts as bilinear interpolation, norm and ReLU."""
+    """A transposed convolution that starts as bilinear interpolation of each channel, norm and ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class _Enlarge(nn.Module):
         self.bn = nn.BatchNorm2d(channels)
         line = self.conv.weight.new_tensor([0.25, 0.75, 0.75, 0.25])
         nn.init.zeros_(self.conv.weight)
-        self.conv.weight.data[:, 0] = line[:, None] * line
+        self.conv.weight.data[range(channels), range(channels)] = line[:, None] * line
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bn(self.conv(x)).relu()
