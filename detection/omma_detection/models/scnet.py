@@ -19,7 +19,7 @@ from omma_detection.models.heads.bbox_head import BBoxHead
 from omma_detection.models.heads.cascade_roi_head import CascadeRoIHead
 from omma_detection.models.heads.mask_head import MaskHead
 from omma_detection.models.heads.region import Regions, mask_targets, positive_rois
-from omma_detection.models.heads.roi_extractor import RoIExtractor
+from omma_detection.models.heads.roi_extractor import RoIExtractor, boxes_to_rois
 from omma_detection.models.heads.semantic import FusedSemanticHead, residual_tower
 from omma_detection.models.samplers import BoxSampler
 
@@ -100,6 +100,17 @@ class SCNetRoIHead(CascadeRoIHead):
         present, whole = self.glbctx_head(maps)
         losses = self.semantic_head.loss(classes, batch.samples, self.semantic_roi_extractor.strides[0])
         return Context(semantic, whole), losses | self.glbctx_head.loss(present, batch.samples)
+
+    def forward(
+        self, maps: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Logits averaged over the steps, the last step's deltas, and logits of masks in the last rois.
+
+        There are no mask heads whose probabilities would have to be averaged.
+        """
+        context = self.context(maps)
+        outputs, rois = self.run_stages(maps, boxes_to_rois(proposals), sizes, context)
+        return *outputs, self._masks(maps, rois, context)
 
     def loss(self, maps: Sequence[Tensor], proposals: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
         """Losses of all steps, of the masks, and of both heads on the whole image."""

@@ -85,7 +85,7 @@ class CascadeRoIHead(RegionHead):
     ) -> tuple[Tensor, ...]:
         """Logits averaged over the steps, the last step's deltas, and the probabilities of masks."""
         context = self.context(maps)
-        outputs, rois = self._run(maps, boxes_to_rois(proposals), sizes, context)
+        outputs, rois = self.run_stages(maps, boxes_to_rois(proposals), sizes, context)
         if self.mask_roi_extractor is None:
             return outputs
         return *outputs, self.mask_probabilities(maps, rois, context)
@@ -106,7 +106,7 @@ class CascadeRoIHead(RegionHead):
         """Detections, and masks where there are mask heads, in original pixels."""
         context = self.context(maps)
         sizes = image_sizes(batch, maps[0].device)
-        outputs, rois = self._run(maps, boxes_to_rois(proposals), sizes, context)
+        outputs, rois = self.run_stages(maps, boxes_to_rois(proposals), sizes, context)
         found = _heads(self.bbox_head)[-1].predict(outputs, rois, batch)
         predictions = [Prediction(boxes=f.boxes, scores=f.scores, labels=f.labels) for f in found]
         if self.mask_roi_extractor is not None:
@@ -193,7 +193,7 @@ class CascadeRoIHead(RegionHead):
         logits = self.mask_logits(stage, self.mask_features(maps, positive_rois(regions), context))
         return _heads(self.mask_head)[stage].loss(logits, *mask_targets(regions, batch, logits.shape[-1]))
 
-    def _run(
+    def run_stages(
         self, maps: Sequence[Tensor], rois: Tensor, sizes: Tensor, context: Any
     ) -> tuple[BoxOutputs, Tensor]:
         """All steps on rois (R, 5): averaged logits with the last regressions, and the last step's rois."""
