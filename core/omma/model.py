@@ -142,6 +142,9 @@ class Model(nn.Module, ABC):
     def at_epoch(self, epoch: int) -> None:
         """Told before each training step how many epochs are behind it; most models need not know."""
 
+    def at_step(self, step: int) -> None:
+        """Likewise, how many training steps."""
+
     def compile_units(self) -> list[nn.Module]:
         """Submodules of fixed-shape tensor code, which ``train.compile`` compiles one by one."""
         units = (getattr(self, name, None) for name in ("backbone", "neck"))

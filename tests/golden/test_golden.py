@@ -15,6 +15,7 @@ from omma.config import Config, check, list_configs
 from omma.experiment import Experiment
 from omma.model import Model, Preprocessor
 from omma.structures import Batch
+from omma_detection.models.condinst import CondInst
 from omma_detection.models.solo import SOLO
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -68,6 +69,10 @@ def problems_of(model: Model, golden: dict[str, Any]) -> list[str]:
         outputs = [model(batch.images)]
         if any(entry["path"].startswith("backbone") for entry in golden["raw"]):
             outputs.append(model.features(batch.images))
+        if isinstance(model, CondInst):  # the reference draws the masks of the target's points, too
+            priors = model.priors(outputs[0])
+            positive = (model.assign(outputs[0], batch) >= 0).nonzero(as_tuple=True)
+            outputs.append(model.mask_head.logits(outputs[0], priors, *positive))
         found += [f"raw: {line}" for line in compare.raw(outputs, golden["raw"])]
     if "predict" in golden:
         ours = model.predict(batch)[0]

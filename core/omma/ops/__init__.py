@@ -13,6 +13,7 @@ from omma.ops.boxes import (
     pairwise_iou,
 )
 from omma.ops.carafe import carafe
+from omma.ops.colour import rgb_to_lab
 from omma.ops.connected_components import connected_components
 from omma.ops.corner_pool import corner_pool
 from omma.ops.criss_cross import criss_cross_attention
@@ -94,6 +95,7 @@ __all__ = [
     "point_sample",
     "ps_roi_align",
     "psa_mask",
+    "rgb_to_lab",
     "roi_align",
     "roi_align_rotated",
     "roi_pool",

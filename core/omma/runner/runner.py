@@ -232,6 +232,7 @@ class Runner:
         accumulate, device = self.settings.accumulate, self.device
         self.model.train()
         self.model.at_epoch(self.epoch)
+        self.model.at_step(self.step)
         factor = self.schedule.factor(self.step, self.total_steps, self.length.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor

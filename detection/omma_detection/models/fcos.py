@@ -15,11 +15,12 @@ from omma.model import Preprocessor
 from omma.necks import Neck
 from omma.parallel import normalizer
 from omma.registry import register
-from omma.structures import Batch, Sample
+from omma.structures import Batch
 from omma_detection.models.coders.distance import boxes_to_distances, center_quality, distances_to_boxes
 from omma_detection.models.heads.detections import Selection
 from omma_detection.models.heads.point_towers import PointOutputs, PointTowers
 from omma_detection.models.heads.targets import flatten_levels
+from omma_detection.models.objects import pad_objects
 from omma_detection.models.priors import PointGenerator
 from omma_detection.models.single_stage import SingleStageDetector
 
@@ -67,6 +68,7 @@ class FCOSHead(PointTowers):
         pre_nms: best (point, class) pairs of each level that go into NMS.
         nms_iou: threshold of NMS within a class.
         max_per_image: predictions per image.
+        kernel_channels: D, weights of a network that draws masks, from the box tower; 0: none.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class FCOSHead(PointTowers):
         pre_nms: int = 1000,
         nms_iou: float = 0.5,
         max_per_image: int = 100,
+        kernel_channels: int = 0,
     ) -> None:
         if len(regress_ranges) != len(points.strides):
             raise ValueError(f"{len(regress_ranges)} regress_ranges for {len(points.strides)} strides")
@@ -112,6 +115,7 @@ class FCOSHead(PointTowers):
                 nms_iou=nms_iou,
                 max_per_image=max_per_image,
             ),
+            kernel_channels=kernel_channels,
         )
         self.regress_ranges = regress_ranges
         self.cls_loss, self.box_loss, self.centerness_loss = cls_loss, box_loss, centerness_loss
@@ -119,27 +123,45 @@ class FCOSHead(PointTowers):
 
     def loss(self, outputs: PointOutputs, batch: Batch) -> dict[str, Tensor]:
         """``loss_cls``, ``loss_bbox`` and ``loss_centerness``."""
-        points, ranges, strides = self._points(outputs.logits)
+        return self.point_losses(outputs, batch, self.assign(outputs, batch))
+
+    def point_losses(self, outputs: PointOutputs, batch: Batch, owners: Tensor) -> dict[str, Tensor]:
+        """The losses of points whose objects are ``owners`` (N, P), as ``assign`` gives them."""
+        points, _, strides = self._points(outputs.logits)
         logits = flatten_levels(outputs.logits, self.num_classes)  # (N, P, C)
         distances = flatten_levels(outputs.distances, 4)  # (N, P, 4)
         centerness = flatten_levels(outputs.centerness, 1)[..., 0]  # (N, P)
-        targets = [self._targets(points, ranges, strides, sample) for sample in batch.samples]
-        labels = torch.stack([label for label, _ in targets])
-        image, point = (labels < self.num_classes).nonzero(as_tuple=True)
-        target = torch.stack([distance for _, distance in targets])[image, point]
+        boxes, labels = pad_objects(batch.samples, owners.device).of(owners)
+        labels = torch.where(owners >= 0, labels, self.num_classes)
+        image, point = (owners >= 0).nonzero(as_tuple=True)
+        target = boxes_to_distances(points[point], boxes[image, point])
         quality = center_quality(target)
-        count = normalizer((labels < self.num_classes).sum())
+        count = normalizer((owners >= 0).sum())
         total = normalizer(quality.sum(), least=1e-6)
         # Distances are compared as boxes in strides, which IoU doesn't notice, so that fp16 doesn't overflow.
         unit = strides[point, None]
         origin = torch.zeros_like(target[:, :2])
-        boxes = distances_to_boxes(origin, distances[image, point] / unit)
+        predicted = distances_to_boxes(origin, distances[image, point] / unit)
         wanted = distances_to_boxes(origin, target / unit)
         return {
             "loss_cls": self.cls_loss(logits.flatten(0, 1), labels.flatten(), avg_factor=count),
-            "loss_bbox": self.box_loss(boxes, wanted, weight=quality, avg_factor=total),
+            "loss_bbox": self.box_loss(predicted, wanted, weight=quality, avg_factor=total),
             "loss_centerness": self.centerness_loss(centerness[image, point], quality, avg_factor=count),
         }
+
+    @torch.no_grad()
+    def assign(self, outputs: PointOutputs, batch: Batch, centres: Sequence[Tensor] | None = None) -> Tensor:
+        """(N, P) int64: number of the object that each point has, -1 for none.
+
+        ``centres`` (G, 2) xy of each image's objects take the place of those of their boxes.
+        """
+        points, ranges, strides = self._points(outputs.logits)
+        owners = []
+        for i, sample in enumerate(batch.samples):
+            boxes = sample["boxes"].as_subclass(Tensor).float()
+            middle = (boxes[:, :2] + boxes[:, 2:]) / 2 if centres is None else centres[i]
+            owners.append(self._owners(points, ranges, strides, boxes, middle))
+        return torch.stack(owners)
 
     def _points(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """All points (P, 2), and the range (P, 2) and stride (P,) of each."""
@@ -150,29 +172,26 @@ class FCOSHead(PointTowers):
         )
         return torch.cat(grid), ranges, self.point_strides(grid)
 
-    @torch.no_grad()
-    def _targets(
-        self, points: Tensor, ranges: Tensor, strides: Tensor, sample: Sample
-    ) -> tuple[Tensor, Tensor]:
-        """Label (P,), C for background, and distances (P, 4) of one image.
+    def _owners(
+        self, points: Tensor, ranges: Tensor, strides: Tensor, boxes: Tensor, centres: Tensor
+    ) -> Tensor:
+        """(P,) of one image with boxes (G, 4).
 
         A point takes the smallest of the objects that it lies in and that its level is in charge of.
         """
-        boxes, labels = sample["boxes"].as_subclass(Tensor).float(), sample["labels"]
         if not len(boxes):
-            return labels.new_full((len(points),), self.num_classes), points.new_zeros(len(points), 4)
+            return points.new_full((len(points),), -1, dtype=torch.int64)
         distances = boxes_to_distances(points[:, None], boxes)  # (P, G, 4)
         inside = distances
         if self.center_sampling:
-            centre = (boxes[:, :2] + boxes[:, 2:]) / 2  # (G, 2)
             reach = self.center_sampling_radius * strides[:, None, None]  # (P, 1, 1)
             near = torch.cat(
-                [torch.maximum(centre - reach, boxes[:, :2]), torch.minimum(centre + reach, boxes[:, 2:])], -1
+                [torch.maximum(centres - reach, boxes[:, :2]), torch.minimum(centres + reach, boxes[:, 2:])],
+                dim=-1,
             )
             inside = boxes_to_distances(points[:, None], near)
         furthest = distances.amax(dim=-1)
         candidate = (inside.amin(dim=-1) > 0) & (furthest >= ranges[:, :1]) & (furthest <= ranges[:, 1:])
         area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
         smallest, index = torch.where(candidate, area, math.inf).min(dim=1)
-        label = torch.where(smallest.isinf(), self.num_classes, labels[index])
-        return label, distances[torch.arange(len(points), device=points.device), index]
+        return torch.where(smallest.isinf(), -1, index)

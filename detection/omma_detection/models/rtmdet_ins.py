@@ -12,24 +12,19 @@ from torch.nn import functional as F
 
 from omma.layers import NormKind, init_conv, prior_bias
 from omma.losses import Loss
-from omma.ops import dynamic_conv2d
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Meta, Prediction
 from omma_detection.models.assigners import Assignment, DynamicSoftLabelAssigner
 from omma_detection.models.heads.dense import conv_tower, map_sizes
 from omma_detection.models.heads.detections import Selection
-from omma_detection.models.heads.region import bitmaps
+from omma_detection.models.heads.dynamic_masks import MASK_STRIDE, MaskNetwork, thin_masks
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.objects import pad_objects
 from omma_detection.models.priors import PointGenerator
 from omma_detection.models.rtmdet import LevelTowers
 
 INS_SELECTION = Selection(score_threshold=0.05, pre_nms=1000, nms_iou=0.6, max_per_image=100)
-_REACH = 8
-"""Strides that a distance from an instance's point is divided by."""
-_LOSS_STRIDE = 4
-"""Input pixels per pixel at which masks are compared."""
 
 
 class RTMDetInsOutputs(NamedTuple):
@@ -102,18 +97,16 @@ class RTMDetInsSepBNHead(LevelTowers):
             norm=norm,
             selection=selection,
         )
-        if points.strides[0] % _LOSS_STRIDE:
-            raise ValueError(
-                f"the first stride must be a multiple of {_LOSS_STRIDE}, got {points.strides[0]}"
-            )
+        if points.strides[0] % MASK_STRIDE:
+            raise ValueError(f"the first stride must be a multiple of {MASK_STRIDE}, got {points.strides[0]}")
         self.mask_loss, self.mask_threshold = mask_loss, mask_threshold
-        widths = (prototypes + 2, *(mask_channels,) * (mask_layers - 1), 1)
-        self.mask_shapes = tuple(zip(widths[1:], widths[:-1]))  # (out, in) of each layer
-        count = sum(out * (before + 1) for out, before in self.mask_shapes)
+        self.network = MaskNetwork(features=prototypes, channels=mask_channels, layers=mask_layers)
         self.kernel_convs = nn.ModuleList(
             conv_tower(in_channels, channels, num_convs, norm=norm, act="silu") for _ in points.strides
         )
-        self.rtm_kernel = nn.ModuleList(nn.Conv2d(channels, count, 1) for _ in points.strides)
+        self.rtm_kernel = nn.ModuleList(
+            nn.Conv2d(channels, self.network.num_weights, 1) for _ in points.strides
+        )
         self.mask_head = MaskFeatures(in_channels, channels, prototypes, len(points.strides), norm=norm)
         init_conv(self, std=0.01)
         init_conv(self.rtm_cls, std=0.01, bias=prior_bias(0.01))
@@ -137,7 +130,7 @@ class RTMDetInsSepBNHead(LevelTowers):
         points, strides = self.points.placed(map_sizes(outputs.logits), image.device)
         kernels = flatten_levels(outputs.kernels, outputs.kernels[0].shape[1])[image, prior]
         logits = self.masks(outputs.features[image], kernels, points[prior], strides[prior])
-        factor = self.strides[0] // _LOSS_STRIDE
+        factor = self.strides[0] // MASK_STRIDE
         # One more, that is dropped again: no instance at all can't be interpolated.
         padded = F.pad(logits, (0, 0, 0, 0, 0, 0, 0, 1))
         logits = F.interpolate(padded, scale_factor=factor, mode="bilinear", align_corners=False)[:-1, 0]
@@ -172,19 +165,9 @@ class RTMDetInsSepBNHead(LevelTowers):
             points: (R, 2) xy of the instances, pixels.
             strides: (R,) of the levels that they were found on.
         """
-        size = (features.shape[-2], features.shape[-1])
-        grid = self.points.grid([size, *((1, 1),) * (len(self.strides) - 1)], features.device)[0]
-        away = (points[:, None] - grid) / (strides[:, None, None] * _REACH)  # (R, H * W, 2)
-        away = away.transpose(1, 2).unflatten(2, size)
-        kernels, features = kernels.float(), features.float()
-        x = torch.cat([away, features.expand(len(points), -1, -1, -1)], dim=1)
-        lengths = [out * before for out, before in self.mask_shapes] + [out for out, _ in self.mask_shapes]
-        parts = kernels.split(lengths, dim=1)
-        for i, (out, before) in enumerate(self.mask_shapes):
-            weight = parts[i].unflatten(1, (out, before, 1, 1))
-            x = dynamic_conv2d(x, weight, parts[len(self.mask_shapes) + i])
-            x = x.relu() if i < len(self.mask_shapes) - 1 else x
-        return x
+        sizes = [(features.shape[-2], features.shape[-1]), *((1, 1),) * (len(self.strides) - 1)]
+        grid = self.points.grid(sizes, features.device)[0]
+        return self.network(features, kernels, points, strides, grid)
 
 
 class MaskFeatures(nn.Module):
@@ -207,12 +190,12 @@ class MaskFeatures(nn.Module):
 
 def _mask_targets(batch: Batch, assigned: Assignment, size: tuple[int, int]) -> Tensor:
     """(R, H, W) masks of the objects of all positives, every fourth pixel, image by image."""
-    targets = []
-    for sample, objects in zip(batch.samples, assigned.objects):
-        chosen = bitmaps(sample)[objects[objects >= 0]]
-        thin = chosen[:, _LOSS_STRIDE // 2 :: _LOSS_STRIDE, _LOSS_STRIDE // 2 :: _LOSS_STRIDE]
-        targets.append(F.pad(thin, (0, size[1] - thin.shape[2], 0, size[0] - thin.shape[1])))
-    return torch.cat(targets)
+    return torch.cat(
+        [
+            thin_masks(sample, size)[objects[objects >= 0]]
+            for sample, objects in zip(batch.samples, assigned.objects)
+        ]
+    )
 
 
 def _enlarge(logits: Tensor, stride: int, meta: Meta) -> Tensor:

@@ -13,7 +13,7 @@ from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.coders import distances_to_boxes
 from omma_detection.models.heads.dense import DenseHead, conv_tower, map_sizes
-from omma_detection.models.heads.detections import Selection, image_sizes
+from omma_detection.models.heads.detections import Candidates, Selection, image_sizes
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.priors import PointGenerator
 
@@ -27,6 +27,8 @@ class PointOutputs(NamedTuple):
     """(N, 4, H, W) left, top, right, bottom, input pixels."""
     centerness: list[Tensor]
     """(N, 1, H, W) logits."""
+    kernels: list[Tensor]
+    """(N, D, H, W) weights of networks that draw masks; no levels where there are none."""
 
 
 class PointTowers(DenseHead):
@@ -44,6 +46,7 @@ class PointTowers(DenseHead):
         centerness_on_reg: predict centre-ness from the box tower.
         norm_on_bbox: regress distances in strides through a ReLU instead of pixels through exp.
         selection: which boxes become predictions.
+        kernel_channels: D, weights that every position gives from the box tower; 0: none.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class PointTowers(DenseHead):
         centerness_on_reg: bool,
         norm_on_bbox: bool,
         selection: Selection,
+        kernel_channels: int = 0,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -73,6 +77,9 @@ class PointTowers(DenseHead):
         self.conv_cls = nn.Conv2d(channels, num_classes, 3, padding=1)
         self.conv_reg = nn.Conv2d(channels, 4, 3, padding=1)
         self.conv_centerness = nn.Conv2d(channels, 1, 3, padding=1)
+        self.kernel_channels = kernel_channels
+        if kernel_channels:
+            self.controller = nn.Conv2d(channels, kernel_channels, 3, padding=1)
         self.scales = nn.ModuleList(Scale() for _ in points.strides)
         init_conv(self, std=0.01)
         init_conv(self.conv_cls, std=0.01, bias=prior_bias(0.01))
@@ -94,27 +101,35 @@ class PointTowers(DenseHead):
         return {f"conv_cls.{name}": ClassRows() for name in ("weight", "bias")}
 
     def forward(self, maps: Sequence[Tensor]) -> PointOutputs:
-        """Levels (N, C_in, H_i, W_i) -> class logits, distances and centre-ness logits per level."""
-        outputs = PointOutputs([], [], [])
+        """Levels (N, C_in, H_i, W_i) -> class logits, distances, centre-ness logits and kernels per level."""
+        outputs = PointOutputs([], [], [], [])
         for m, stride, scale in zip(maps, self.strides, self.scales):
             cls, reg = self.cls_convs(m), self.reg_convs(m)
             distance = scale(self.conv_reg(reg)).float()
             outputs.logits.append(self.conv_cls(cls))
             outputs.distances.append(distance.relu() * stride if self.norm_on_bbox else distance.exp())
             outputs.centerness.append(self.conv_centerness(reg if self.centerness_on_reg else cls))
+            if self.kernel_channels:
+                outputs.kernels.append(self.controller(reg))
         return outputs
 
     def predict(self, outputs: PointOutputs, batch: Batch) -> list[Prediction]:
         """Boxes in original pixels, scored by class probability times centre-ness."""
+        return self.selection.predictions(self.candidates(outputs, batch), batch)
+
+    def candidates(self, outputs: PointOutputs, batch: Batch) -> list[Candidates]:
+        """Scored boxes of each level, in transformed pixels; their places count over all levels."""
         sizes = image_sizes(batch, outputs.logits[0].device)
-        levels = []
-        for points, cls, reg, ctr in zip(self.grid(outputs.logits), *outputs):
+        levels, first = [], 0
+        grid = self.grid(outputs.logits)
+        for points, cls, reg, ctr in zip(grid, outputs.logits, outputs.distances, outputs.centerness):
             scores = flatten_levels([cls], self.num_classes).float().sigmoid()
             sides = flatten_levels([reg], 4)
             quality = flatten_levels([ctr], 1)[..., 0].float().sigmoid()
             boxes_at = lambda i, p, a=points, d=sides: distances_to_boxes(a[p], d[i, p])  # noqa: E731
-            levels.append(self.selection.candidates(scores, boxes_at, sizes, quality))
-        return self.selection.predictions(levels, batch)
+            levels.append(self.selection.candidates(scores, boxes_at, sizes, quality, first))
+            first += len(points)
+        return levels
 
     def grid(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Points (H * W, 2) of each level."""
