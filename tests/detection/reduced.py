@@ -59,7 +59,7 @@ def reduced_model(name: str) -> Model:
     model = Plan(_narrow(plan.value), plan.config).build()
     for module in model.modules():
         for attribute, limit in FEW.items():
-            if isinstance(value := getattr(module, attribute, None), int | float):
+            if isinstance(value := vars(module).get(attribute), int | float):
                 setattr(module, attribute, min(value, limit))
         if isinstance(selection := getattr(module, "selection", None), Selection | MaskSelection):
             limits = {key: min(value, FEW[key]) for key, value in vars(selection).items() if key in FEW}

@@ -11,8 +11,8 @@ _XYZ_OF_RGB = (
     (0.019334, 0.119193, 0.950227),
 )
 """Of linear sRGB (ITU-R BT.709 primaries)."""
-_WHITE = (0.950456, 1.0, 1.088754)
-"""XYZ of the illuminant D65: what white has under that matrix."""
+_WHITE = (0.95047, 1.0, 1.08883)
+"""XYZ of the illuminant D65."""
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
