@@ -181,3 +181,9 @@ def test_a_schema_that_can_not_be_written_is_an_error(tmp_path: Path, capsys):
 )
 def test_values_in_one_line(value, text: str):
     assert in_line(value) == text
+
+
+@pytest.mark.parametrize("name", ["Train", "Data", "Loader", "EMASettings", "Views"])
+def test_sections_of_a_config_are_explained_too(name, capsys):
+    assert main(["explain", name]) == 0
+    assert f"{name}(" in capsys.readouterr().out

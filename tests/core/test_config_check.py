@@ -303,3 +303,27 @@ def test_every_shipped_config_checks_and_reads_back(name: str):
     config = Config.load(name)
     check(config, Experiment)
     assert Config.from_text(config.to_yaml(), file=name).data == config.data
+
+
+class Frame:
+    """Holds a shape, as a data set that repeats another one holds it."""
+
+    def __init__(self, *, shape: Shape, times: int = 1) -> None:
+        self.shape, self.times = shape, times
+
+
+def test_an_argument_of_the_part_inside_a_wrapper_is_told_where_it_belongs():
+    register(Frame)
+    try:
+        text = "x: {type: Frame, unit: mm, shape: {type: Square, side: 2}}"
+        with pytest.raises(
+            ConfigError, match=r"'shape', the Square inside, takes it: write shape: \{unit: ...\}"
+        ):
+            check(Config.from_text(text, file="a.yaml"), Holder)
+    finally:
+        _table.pop("Frame")
+
+
+@dataclass(kw_only=True)
+class Holder:
+    x: Frame

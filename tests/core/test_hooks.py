@@ -95,5 +95,15 @@ def test_progress_prints_plain_lines_without_a_terminal(new_run, tmp_path, capsy
     assert "\x1b" not in said
 
 
+def test_tables_without_a_terminal_have_whole_headings(new_run, tmp_path, capsys):
+    progress = Progress()
+    names = [f"box/AP of something long {i}" for i in range(6)]
+    progress.on_start(new_run(tmp_path, steps=1))
+    progress._evals = [(step, dict.fromkeys(names, 0.5)) for step in (1, 2)]
+    progress.on_end(new_run(tmp_path, steps=1), None)
+    said = capsys.readouterr().out
+    assert all(name in said for name in names)
+
+
 def test_durations_are_hours_minutes_seconds():
     assert duration(3723.4) == "1:02:03"

@@ -292,3 +292,10 @@ def test_omma_test_refuses_weights_of_other_classes(config: Path, scenes: Path, 
     words = [str(tmp_path / "w.safetensors"), f"data.val.dataset.file={tmp_path / 'list.json'}"]
     assert main(["test", str(config), *words]) == 2
     assert "trained for the classes dog, cat" in capsys.readouterr().err
+
+
+def test_classes_without_names_are_told_of(tmp_path):
+    path = tmp_path / "toy.yaml"
+    path.write_text(CONFIG.replace("  classes: [cat, dog]\n", ""))
+    with pytest.warns(UserWarning, match="they are called 0 to 1"):
+        assert Predictor(path, None, device="cpu").info.classes == ("0", "1")

@@ -140,3 +140,13 @@ def test_steps_that_were_repeated_after_a_resume_count_once(tmp_path: Path):
     log = RunLog.read(tmp_path / "log.jsonl")
     assert log.losses().lines == {"loss": ([1.0, 2.0], [5.0, 3.0])}
     assert log.broken == 1
+
+
+def test_a_family_of_many_metrics_is_charted_by_its_headlines(tmp_path):
+    names = [f"box/{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1")]
+    few = [f"mask/{name}" for name in ("AP", "AP50", "AP75", "APs")]
+    entry = {"kind": "eval", "step": 1, **dict.fromkeys([*names, *few], 0.5)}
+    (tmp_path / "log.jsonl").write_text(json.dumps(entry) + "\n")
+    box, mask = RunLog.read(tmp_path / "log.jsonl").metrics()
+    assert list(box.lines) == names[:3]
+    assert list(mask.lines) == few

@@ -52,6 +52,20 @@ def test_a_trial_run_goes_into_a_folder_of_its_own(tmp_path):
     assert out.parent == tmp_path
 
 
+def test_without_out_a_trial_run_lies_beside_the_runs_of_its_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = command._make_run_folder(parsed("--fast-dev-run"))
+    assert out.parent == Path("runs/some-config")
+    assert out.name.startswith("fast-dev-run-")
+
+
+def test_resume_does_not_take_a_trial_run_for_a_run(new_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "fast-dev-run-later"):
+        new_run(Path("runs/some-config") / name, steps=1).train()
+    assert command._make_run_folder(parsed("--resume")) == Path("runs/some-config/first")
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SetupError, match="can't write into the run folder"):

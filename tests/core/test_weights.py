@@ -326,3 +326,11 @@ def test_published_weights_that_are_not_there_tell_where_to_put_them(tmp_path: P
     monkeypatch.setenv("OMMA_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsError, match=r"no file resnet18-\*\.pth .* in .*; put it there"):
         ResNet(depth=18, weights="torchvision://resnet18")
+
+
+def test_a_plain_file_beside_an_average_says_that_it_is_not_the_average(tmp_path):
+    for name, value in (("model.safetensors", 1.0), ("ema.safetensors", 2.0)):
+        save_file({"w": torch.full((1,), value)}, str(tmp_path / name))
+    with pytest.warns(UserWarning, match="give the folder"):
+        assert read_weights(tmp_path / "model.safetensors").state["w"] == 1
+    assert read_weights(tmp_path).state["w"] == 2

@@ -132,7 +132,7 @@ def test_degenerate_boxes_are_dropped_and_counted(coco):
     boxes = [(1, 1, 0, 5), (1, 1, -3, 5), (1, 1, math.nan, 5), (1, 1, math.inf, 5), (30, 1, 5, 5)]
     dataset = coco([annotation(i, bbox=box) for i, box in enumerate(boxes)])
     assert len(dataset.target(0)["boxes"]) == 0
-    assert sum(dataset.report.counts.values()) == 5
+    assert sum(count for what, count in dataset.report.counts.items() if "dropped" in what) == 5
 
 
 @pytest.mark.parametrize("classes", [("cat", "cat"), (), "cocoo"])
@@ -311,3 +311,9 @@ def test_names_that_are_none_are_refused(tmp_path, text):
     (tmp_path / "data.yaml").write_text(text)
     with pytest.raises(DataError, match=r"data\.yaml"):
         YoloDetection(root=str(tmp_path))
+
+
+def test_a_split_without_any_object_is_told_of(coco):
+    assert "1 images in all, and none has an object" in coco().report.lines()[0]
+    assert coco([annotation()]).report.lines() == []
+    assert "none has an object" in coco([annotation(iscrowd=1)]).report.lines()[0]

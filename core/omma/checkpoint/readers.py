@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,12 @@ def find_weights(path: Path) -> Path:
         WeightsError: there is none; the message names files that are near.
     """
     if path.is_file():
+        if path.name == MODEL and (path.parent / EMA).is_file():
+            warnings.warn(
+                f"{path} holds the weights as trained; evaluation took their average, {EMA} beside it: "
+                f"give the folder {path.parent} to get that",
+                stacklevel=2,
+            )
         return path
     if not path.is_dir():
         near = sorted(p.name for p in path.parent.glob("*")) if path.parent.is_dir() else []

@@ -1,6 +1,7 @@
 """Say what a name in a config stands for: what it is, what it takes, and where it is written.
 
-Without a name, list all that there are.
+Without a name, list all that there are. The sections of a config, such as Data and Train, have no ``type``
+but are explained too.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
-from omma.config.signature import article, kind_of, made_by, name_of, parameters
+from omma.config.signature import article, kind_of, made_by, name_of, parameters, takes_fields
 from omma.registry import lookup, names, places, source_of
 
 
@@ -22,13 +23,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one name's description, or the list of names."""
     if args.name:
-        print(explain(args.name, lookup(args.name)))
+        print(explain(args.name, _sections().get(args.name) or lookup(args.name)))
         return 0
     known = places()
     width = max(map(len, known))
     for name in names():
         print(f"{name:{width}}  {known[name].module if name in known else ''}".rstrip())
     return 0
+
+
+def _sections() -> dict[str, Callable[..., Any]]:
+    """What a config's mappings without a ``type`` stand for, from its root on."""
+    from omma.experiment import Experiment
+
+    found: dict[str, Callable[..., Any]] = {}
+    waiting: list[Any] = [Experiment]
+    while waiting:
+        hint = waiting.pop()
+        if takes_fields(hint) and hint.__name__ not in found:
+            found[hint.__name__] = hint
+            waiting += [param.hint for param in parameters(hint).values()]
+        waiting += get_args(hint)
+    return found
 
 
 def explain(name: str, target: Callable[..., Any]) -> str:

@@ -138,6 +138,9 @@ def _print(values: dict[str, float], tables: Sequence[Table]) -> None:
     from rich.table import Table as RichTable
 
     console = Console()
+    if not console.is_terminal:
+        # A log file has no edge to cut the columns at.
+        console.width = 200
     for table in tables:
         shown = RichTable(title=table.title, title_justify="left")
         for i, column in enumerate(table.columns):

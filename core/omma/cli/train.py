@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from omma.runner import Runner, Train, TrainResult
 
 _LATEST = Path("latest checkpoint")
+_TRIAL = "fast-dev-run-"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -218,7 +219,8 @@ def _make_run_folder(args: argparse.Namespace) -> Path:
     if args.resume and not args.out:
         out = _newest_run(home) if args.resume == _LATEST else args.resume.absolute().parent.parent
     if args.fast_dev_run:
-        out = out / f"fast-dev-run-{stamp}"
+        own = home if not args.out and not args.resume else out
+        out = own / f"{_TRIAL}{stamp}"
     try:
         if not args.resume and out.exists() and any(out.iterdir()):
             raise SetupError(
@@ -238,6 +240,7 @@ def _make_run_folder(args: argparse.Namespace) -> Path:
 
 def _newest_run(home: Path) -> Path:
     runs = [path.parent for path in home.glob("*/checkpoints") if any(path.glob("step_*"))]
+    runs = [run for run in runs if not run.name.startswith(_TRIAL)]
     if not runs:
         raise SetupError(
             f"--resume finds no run with a checkpoint in {home}; name one with --out or --resume PATH"

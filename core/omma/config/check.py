@@ -77,6 +77,7 @@ class _Checker:
                 near = difflib.get_close_matches(key, params, 1)
                 guessed.update(near)
                 hint = f"did you mean '{near[0]}'? " if near else ""
+                hint += _deeper(key, given)
                 hint += f"It takes: {', '.join(params) or 'nothing'}  ({source_of(target)})"
                 self.wrong((*path, key), f"{name} has no argument '{key}'", hint)
         missing = [key for key, param in params.items() if param.required and key not in {*given, *guessed}]
@@ -222,6 +223,19 @@ class _Checker:
             )
             out[name] = self.fit(of_item, item, (*path, key))
         return out
+
+
+def _deeper(key: str, given: dict[str, Any]) -> str:
+    """Where ``key`` belongs, if one of the parts among the arguments takes it: a wrapper's own part."""
+    for name, value in given.items():
+        kind = value.get("type") if isinstance(value, dict) else None
+        try:
+            takes = isinstance(kind, str) and key in parameters(lookup(kind))
+        except (RegistryError, SignatureUnknown):
+            continue
+        if takes:
+            return f"'{name}', the {kind} inside, takes it: write {name}: {{{key}: ...}}. "
+    return ""
 
 
 def _may_mean(option: Any, value: Any) -> bool:

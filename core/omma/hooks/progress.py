@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from omma.runner.evaluate import EvalResult
     from omma.runner.runner import Runner
 
+_LOG_WIDTH = 200
 _NOT_LOSSES = ("loss", "lr", "grad_norm", "time", "data_time", "memory_mb")
 
 
@@ -36,6 +37,9 @@ class Progress(Hook):
         from rich.console import Console
 
         self._console = Console(highlight=False, soft_wrap=True)
+        if not self._console.is_terminal:
+            # A log file has no edge to cut the columns of tables at.
+            self._console.width = _LOG_WIDTH
         self._begin = (time.monotonic(), run.step)
         for line in opening(run):
             self._console.print(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -211,7 +212,15 @@ def _classes(config: Config, task: Task, weights: str | Path | None) -> tuple[st
         )
     named = config.get("data.classes")
     known = task.class_lists.get(named, ()) if isinstance(named, str) else tuple(map(str, named or ()))
-    return next((names for names in (stored, known) if len(names) == count), tuple(map(str, range(count))))
+    for names in (stored, known):
+        if len(names) == count:
+            return names
+    warnings.warn(
+        f"neither the weights nor the config name the {count} classes, so they are called 0 to {count - 1}; "
+        "set data.classes to their names",
+        stacklevel=2,
+    )
+    return tuple(map(str, range(count)))
 
 
 def stored_classes(weights: str | Path) -> tuple[str, ...]:

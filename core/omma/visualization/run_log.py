@@ -12,6 +12,7 @@ from typing import Any
 from omma.metrics import Curves
 
 _KEPT = ("kind", "step", "epoch", "time")
+_MOST_LINES, _HEADLINES = 6, 3
 
 
 @dataclass
@@ -48,12 +49,19 @@ class RunLog:
         return self._curves("Learning rate", "learning rate", self.train, lambda name: name == "lr")
 
     def metrics(self) -> list[Curves]:
-        """One chart for each family of metrics (``box``, ``mask``), over steps."""
+        """One chart for each family of metrics (``box``, ``mask``), over steps.
+
+        A family that has many numbers shows its first ones, which every metric names first.
+        """
         families = dict.fromkeys(name.split("/")[0] for values in self.eval.values() for name in values)
-        return [
+        charts = [
             self._curves(f"Evaluation: {family}", "value", self.eval, _in_family(family))
             for family in families
         ]
+        for chart in charts:
+            if len(chart.lines) > _MOST_LINES:
+                chart.lines = dict(list(chart.lines.items())[:_HEADLINES])
+        return charts
 
     def _add(self, entry: dict[str, Any], kind: str, step: int) -> None:
         if kind == "end":

@@ -69,6 +69,8 @@ class DetectionDataset(Dataset):
             if not len(keep):
                 raise DataError(f"{folder}: none of the {len(annotations)} images has an object of {classes}")
             annotations = annotations.take(keep) if len(keep) < len(annotations) else annotations
+        if len(annotations) and not bool((~annotations.crowd).any()):
+            report.note("images in all, and none has an object", str(folder), len(annotations))
         self.annotations = annotations
         # One flag per image in shared memory, so that the training process sees what workers met.
         self.broken: Tensor = torch.zeros(len(annotations), dtype=torch.bool)
