@@ -73,6 +73,20 @@ def test_evaluation_and_saving_come_when_due(new_run, tmp_path):
     ]  # fmt: skip
 
 
+def test_the_last_epochs_can_all_be_evaluated(new_run, tmp_path):
+    spy = Spy()
+    settings = {"epochs": 6, "eval_every": 3, "eval_each_epoch_from": 5}
+    new_run(tmp_path, hooks=(spy,), metrics=(), **settings).train()
+    assert [call for call in spy.calls if call[0] != "start"] == [
+        ("eval", 15), ("save", 15), ("eval", 25), ("eval", 30), ("save", 30), ("end", 30),
+    ]  # fmt: skip
+
+
+def test_steps_have_no_last_epochs_to_evaluate():
+    with pytest.raises(ValueError, match="eval_each_epoch_from needs a run"):
+        Train(steps=10, eval_each_epoch_from=5)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2, 3, 7])
 def test_evaluations_follow_epochs_whatever_is_accumulated(accumulate):
     length = Length.of(Train(epochs=4, accumulate=accumulate), 10)

@@ -183,7 +183,8 @@ def shortened(settings: Train) -> Train:
     """``settings`` for a run of two steps, one evaluation and one checkpoint."""
     from dataclasses import replace
 
-    return replace(settings, epochs=None, steps=2, eval_every=2, save_every=2, log_every=1, early_stop=None)
+    length = replace(settings, epochs=None, steps=2, eval_each_epoch_from=None)
+    return replace(length, eval_every=2, save_every=2, log_every=1, early_stop=None)
 
 
 def overfitted(train: Any, val: Any, count: int) -> tuple[Any, Any]:

@@ -44,3 +44,7 @@ class Length:
             return step % (every or math.ceil(self.total_steps / 10)) == 0
         every = every or 1
         return self.epoch(step) // every > self.epoch(step - 1) // every
+
+    def ends_epoch(self, step: int, *, first: int | None) -> bool:
+        """Whether step ``step`` (from 1) completes an epoch, number ``first`` or a later one; null: never."""
+        return first is not None and self.epoch(step) >= first and self.epoch(step) > self.epoch(step - 1)

@@ -325,7 +325,10 @@ class Runner:
 
     def _after_step(self) -> None:
         settings, length = self.settings, self.length
-        eval_due = self.val_loader is not None and length.due(settings.eval_every, self.step)
+        eval_due = self.val_loader is not None and (
+            length.due(settings.eval_every, self.step)
+            or length.ends_epoch(self.step, first=settings.eval_each_epoch_from)
+        )
         save_every = settings.save_every or settings.eval_every
         save_due = length.due(save_every, self.step)
         self.standing.pending = eval_due

@@ -40,8 +40,10 @@ class Train:
     """Compile the model's fixed-shape parts (``Model.compile_units``)."""
     eval_every: int | None = None
     """Epochs or steps, as the length is given; null: every epoch, or every tenth of the steps."""
+    eval_each_epoch_from: int | None = None
+    """Number of the epoch, 1 the first, from which on each one is evaluated, whatever ``eval_every`` says."""
     save_every: int | None = None
-    """Likewise; null: with each evaluation."""
+    """Likewise; null: as ``eval_every``."""
     keep: int = 3
     """Newest checkpoints to keep, beside the best."""
     checkpoint: Literal["whole", "sharded"] = "whole"
@@ -72,6 +74,7 @@ class Train:
             "accumulate",
             "clip_norm",
             "eval_every",
+            "eval_each_epoch_from",
             "save_every",
             "keep",
             "log_every",
@@ -79,6 +82,8 @@ class Train:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value}")
+        if self.eval_each_epoch_from is not None and self.epochs is None:
+            raise ValueError("eval_each_epoch_from needs a run whose length is given in epochs")
         self.time_limit()
         if (patience := self.patience()) is not None and patience <= 0:
             raise ValueError(f"timeout must be positive, got {self.timeout}")
