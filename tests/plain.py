@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -30,6 +30,19 @@ class PlainBackbone(Backbone):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         pooled = [F.avg_pool2d(x, s, ceil_mode=True) for s in self.strides]
         return tuple(conv(p).relu() for conv, p in zip(self.convs, pooled))
+
+
+class PlainRecursiveBackbone(PlainBackbone):
+    """In place of a backbone within a recursive pyramid: what is fed is added to the last three maps."""
+
+    def __init__(self, rfp_channels: int) -> None:
+        super().__init__((256, 512, 1024, 2048), (4, 8, 16, 32))
+        self.rfp_channels = rfp_channels
+        self.rfp_convs = nn.ModuleList(nn.Conv2d(rfp_channels, c, 1) for c in self.out_channels[1:])
+
+    def forward(self, x: Tensor, fed: Sequence[Tensor] = ()) -> tuple[Tensor, ...]:
+        first, *others = super().forward(x)
+        return first, *(m + conv(f) for m, conv, f in zip(others, self.rfp_convs, fed))
 
 
 @cache

@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from omma.backbones import DetectoRSResNet
 from omma.config import list_configs
 from omma.config.plan import Part, Plan
 from omma.model import Model
 from omma_detection.models.heads.detections import Selection
 from omma_detection.models.heads.mask_selection import MaskSelection
 
-from ..plain import composition, model_plan, with_plain_backbone
+from ..plain import PlainRecursiveBackbone, composition, model_plan, with_plain_backbone
 
 CLASSES = 3
-OWN_BACKBONE = frozenset({"TridentResNet", "DetectoRSResNet"})
+OWN_BACKBONE = frozenset({"TridentResNet"})
 """Backbones that can't be replaced: their models call more of them than ``forward``."""
 FEW = {
     "pre_nms": 50,
@@ -70,12 +71,17 @@ def reduced_model(name: str) -> Model:
 
 
 def _narrow(value: Any) -> Any:
-    """A plan with narrow fully connected layers: most of the weights of region heads are there."""
+    """A plan with narrow fully connected layers: most of the weights of region heads are there.
+
+    The backbones of recursive pyramids become plain ones.
+    """
     if isinstance(value, list | tuple):
         return type(value)(map(_narrow, value))
     if not isinstance(value, Part):
         return value
     arguments = {key: _narrow(argument) for key, argument in value.arguments.items()}
+    if value.target is DetectoRSResNet:
+        return Part(PlainRecursiveBackbone, {"rfp_channels": arguments["rfp_channels"]}, value.path)
     known = inspect.signature(value.target).parameters.get("fc_channels")
     if known is not None:
         widths = arguments.get("fc_channels", known.default)

@@ -4,6 +4,7 @@ from omma.backbones.base import Backbone
 from omma.backbones.convnext import ConvNeXt
 from omma.backbones.cspdarknet import CSPDarknet, CSPNeXt
 from omma.backbones.darknet import Darknet
+from omma.backbones.detectors import DetectoRSResNet
 from omma.backbones.efficientnet import EfficientNet
 from omma.backbones.extras import ContextPlugin, Deform, Plugin
 from omma.backbones.hourglass import HourglassNet
@@ -28,6 +29,7 @@ __all__ = [
     "ConvNeXt",
     "Darknet",
     "Deform",
+    "DetectoRSResNet",
     "EfficientNet",
     "HRNet",
     "HourglassNet",

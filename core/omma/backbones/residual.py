@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from omma.backbones.base import Backbone, check_stages, run
 from omma.backbones.extras import Deform, Plugin
-from omma.layers import ContextBlock, DeformConv2d, NormKind, make_norm, norm_name
+from omma.layers import ContextBlock, ConvAWS2d, DeformConv2d, NormKind, make_norm, norm_name
 
 Style = Literal["pytorch", "caffe"]
 """Which convolution of a bottleneck has the stride: the 3x3 (pytorch) or the first 1x1 (caffe)."""
@@ -118,13 +118,17 @@ class Bottleneck(ResidualBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, expansion * width, H / stride, W / stride)."""
+        return self.join(x, self.layers(x))
+
+    def layers(self, x: Tensor) -> Tensor:
+        """What is added to the shortcut."""
         norm1, norm2, norm3 = (getattr(self, name) for name in self.norms)
         out = self.relu(norm1(self.conv1(x)))
         out = self.relu(norm2(self.conv2(out)))
         out = norm3(self.conv3(out))
         for name in self.plugins:
             out = getattr(self, name)(out)
-        return self.join(x, out)
+        return out
 
 
 def make_stage(
@@ -213,19 +217,25 @@ class ResidualNet(Backbone):
         weights: str | None,
     ) -> None:
         """Initial weights, and what doesn't train."""
+        self.initialise(zero_init_residual=zero_init_residual)
+        frozen: list[str] = []
+        if frozen_stages >= 0:
+            last = min(frozen_stages, max(self.out_indices) + 1)
+            frozen = [*self.stem_parts, *(f"layer{i}" for i in range(1, last + 1))]
+        self.start(weights, frozen=frozen, norm_frozen=norm_frozen)
+
+    def initialise(self, *, zero_init_residual: bool) -> None:
+        """Random weights."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         for module in self.modules():
             if isinstance(module, DeformConv2d | ContextBlock):
                 module.reset_parameters()
+            elif isinstance(module, ConvAWS2d):
+                module.reset_extras()
             elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
                 nn.init.zeros_(module.get_parameter(f"{module.norms[-1]}.weight"))
-        frozen: list[str] = []
-        if frozen_stages >= 0:
-            last = min(frozen_stages, max(self.out_indices) + 1)
-            frozen = [*self.stem_parts, *(f"layer{i}" for i in range(1, last + 1))]
-        self.start(weights, frozen=frozen, norm_frozen=norm_frozen)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> one map per entry of ``out_indices``."""

@@ -44,6 +44,13 @@ class ConvAWS2d(nn.Conv2d):
         self.register_buffer("weight_beta", torch.zeros(out_channels, 1, 1, 1))
         self.register_load_state_dict_pre_hook(_moments_of_plain_weights)
 
+    def reset_extras(self) -> None:
+        """Mean and scale of the present weights, with which it is an ordinary convolution."""
+        with torch.no_grad():
+            mean, deviation = _moments(self.weight)
+            self.weight_beta.copy_(mean)
+            self.weight_gamma.copy_(deviation)
+
     def standardised(self) -> Tensor:
         """The weights that are convolved with."""
         mean, deviation = _moments(self.weight)
@@ -122,15 +129,18 @@ class SAConv2d(ConvAWS2d):
 
     def reset_extras(self) -> None:
         """No context, no offsets, no difference, the switch on the first convolution."""
+        super().reset_extras()
         nn.init.zeros_(self.weight_diff)
         for name, child in self.named_children():
             nn.init.zeros_(child.get_parameter("weight"))
             nn.init.constant_(child.get_parameter("bias"), 1.0 if name == "switch" else 0.0)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C', H', W'). H and W must be above 2."""
+        """(N, C, H, W) -> (N, C', H', W')."""
         x = input + self.pre_context(input.mean((2, 3), keepdim=True))
-        around = F.avg_pool2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
+        # Only three rows or more can be mirrored by two.
+        mode = "reflect" if min(x.shape[2:]) > 2 else "replicate"
+        around = F.avg_pool2d(F.pad(x, (2, 2, 2, 2), mode=mode), 5, stride=1)
         switch = self.switch(around)
         weight = self.standardised()
         near = self._convolve(x, weight, self.offset_s(around) if self.deform else None, 1)
