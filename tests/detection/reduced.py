@@ -7,7 +7,7 @@ own, so a model gets a plain one of the same widths and strides, unless its othe
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +18,6 @@ from omma.backbones import DetectoRSResNet
 from omma.config import list_configs
 from omma.config.plan import Part, Plan
 from omma.model import Model
-from omma_detection.models.heads.detections import Selection
-from omma_detection.models.heads.mask_selection import MaskSelection
 
 from ..plain import PlainRecursiveBackbone, composition, model_plan, with_plain_backbone
 
@@ -62,7 +60,8 @@ def reduced_model(name: str) -> Model:
         for attribute, limit in FEW.items():
             if isinstance(value := vars(module).get(attribute), int | float):
                 setattr(module, attribute, min(value, limit))
-        if isinstance(selection := getattr(module, "selection", None), Selection | MaskSelection):
+        selection = getattr(module, "selection", None)
+        if is_dataclass(selection) and not isinstance(selection, type):
             limits = {key: min(value, FEW[key]) for key, value in vars(selection).items() if key in FEW}
             module.selection = replace(selection, **limits)
         for sampler in _samplers(module):

@@ -11,9 +11,9 @@ from torchvision.ops import box_iou
 
 from omma_detection.models.assigners import DynamicSoftLabelAssigner, GridAssigner, SimOTAAssigner
 from omma_detection.models.coders import boxes_to_cells, cells_to_boxes
+from omma_detection.models.heads.hard_negatives import hardest
 from omma_detection.models.objects import Objects
 from omma_detection.models.priors import CellAnchors, PointGenerator
-from omma_detection.models.ssd import hardest
 
 CLASSES = 4
 SIZES = [(8, 12), (4, 6), (2, 3)]

@@ -17,6 +17,7 @@ from omma.model import Model, Preprocessor
 from omma.structures import Batch
 from omma_detection.models.condinst import CondInst
 from omma_detection.models.solo import SOLO
+from omma_detection.models.yolact import YOLACT
 
 sys.path.insert(0, str(Path(__file__).parent))
 import compare
@@ -56,6 +57,13 @@ def losses_of(model: Model, batch: Batch) -> dict[str, torch.Tensor]:
     return model.loss(batch)
 
 
+def masks_of_positives(model: YOLACT, batch: Batch) -> torch.Tensor:
+    """What the reference of YOLACT counts among the raw outputs: masks (H, W, R) of the positive anchors."""
+    outputs, prototypes = model(batch.images)
+    found = model.bbox_head.positives(outputs, model.bbox_head.match(outputs, batch))
+    return model.mask_head.masks(prototypes[0], found[0].coefficients).sigmoid()
+
+
 def problems_of(model: Model, golden: dict[str, Any]) -> list[str]:
     """All that differs, by aspect. A model with other parameters is not run at all."""
     if found := compare.parameters(model, golden):
@@ -73,6 +81,8 @@ def problems_of(model: Model, golden: dict[str, Any]) -> list[str]:
             priors = model.priors(outputs[0])
             positive = (model.assign(outputs[0], batch) >= 0).nonzero(as_tuple=True)
             outputs.append(model.mask_head.logits(outputs[0], priors, *positive))
+        if isinstance(model, YOLACT):
+            outputs.append(masks_of_positives(model, batch))
         found += [f"raw: {line}" for line in compare.raw(outputs, golden["raw"])]
     if "predict" in golden:
         ours = model.predict(batch)[0]

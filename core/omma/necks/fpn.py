@@ -28,6 +28,7 @@ class FPN(Neck):
         relu_before_extra_convs: between consecutive extra convolutions (RetinaNet's text has it).
         norm: kind of norm after each convolution.
         norm_on_lateral: whether lateral convolutions have it too.
+        upsample: how coarser levels are brought to the size of finer ones.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class FPN(Neck):
         relu_before_extra_convs: bool = False,
         norm: NormKind | None = None,
         norm_on_lateral: bool = True,
+        upsample: Literal["nearest", "bilinear"] = "nearest",
     ) -> None:
         super().__init__()
         used = in_channels[start_level:]
@@ -50,6 +52,7 @@ class FPN(Neck):
         self.out_channels = (out_channels,) * num_outs
         self.start_level = start_level
         self.extra_convs = extra_convs
+        self.upsample = upsample
         self.relu_before_extra_convs = relu_before_extra_convs
         lateral_norm = norm if norm_on_lateral else None
         self.lateral_convs = nn.ModuleList(
@@ -81,7 +84,7 @@ class FPN(Neck):
         laterals = [conv(m) for conv, m in zip(self.lateral_convs, maps[self.start_level :])]
         for i in range(len(laterals) - 1, 0, -1):
             size = laterals[i - 1].shape[-2:]
-            laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], size=size, mode="nearest")
+            laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], size=size, mode=self.upsample)
         return laterals
 
     def extend(self, levels: list[Tensor], last_map: Tensor, last_lateral: Tensor) -> tuple[Tensor, ...]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from omma.backbones import Backbone
 from omma.layers import YOLO_NORM, Activation, ConvNormAct, NormKind, init_conv
@@ -22,6 +20,7 @@ from omma_detection.models.assigners import MaxIoUAssigner
 from omma_detection.models.coders import DeltaCoder
 from omma_detection.models.heads.dense import DenseHead, map_sizes
 from omma_detection.models.heads.detections import Selection, image_sizes
+from omma_detection.models.heads.hard_negatives import background_loss, hardest
 from omma_detection.models.heads.targets import flatten_levels, match
 from omma_detection.models.priors import CellAnchors
 from omma_detection.models.single_stage import SingleStageDetector
@@ -152,15 +151,3 @@ class SSDHead(DenseHead):
             boxes_at = lambda i, p, a=anchors, d=deltas: self.coder.decode(a[p], d[i, p])  # noqa: E731
             levels.append(self.selection.candidates(scores, boxes_at, sizes))
         return self.selection.predictions(levels, batch)
-
-
-def background_loss(logits: Tensor) -> Tensor:
-    """Cross-entropy (N, P) of logits (N, P, C + 1) against background, the last class."""
-    return -F.log_softmax(logits.float(), dim=2)[..., -1]
-
-
-def hardest(losses: Tensor, negative: Tensor, counts: Tensor) -> Tensor:
-    """(N, P) bool: the ``counts`` (N,) priors of each image with the largest loss, of those ``negative``."""
-    order = losses.where(negative, -math.inf).argsort(dim=1, descending=True, stable=True)
-    rank = torch.arange(losses.shape[1], device=losses.device).expand_as(order)
-    return negative & (torch.empty_like(order).scatter(1, order, rank) < counts[:, None])

@@ -22,6 +22,7 @@ class AnchorGenerator:
         ratios: height / width.
         scales: side of a square anchor in strides.
         offset: place of the first centre, in strides; 0.5 is the middle of its cell.
+        steps: pixels from one position to the next, where these aren't the strides.
     """
 
     def __init__(
@@ -31,9 +32,13 @@ class AnchorGenerator:
         ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
         scales: tuple[float, ...] = (8.0,),
         offset: float = 0.0,
+        steps: tuple[float, ...] | None = None,
     ) -> None:
         if not strides or not ratios or not scales:
             raise ValueError("strides, ratios and scales must not be empty")
+        if steps is not None and len(steps) != len(strides):
+            raise ValueError(f"{len(steps)} steps for {len(strides)} strides")
+        self.steps: tuple[float, ...] = strides if steps is None else steps
         self.strides = strides
         self.ratios = ratios
         self.scales = scales
@@ -54,8 +59,8 @@ class AnchorGenerator:
     def grid(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> list[Tensor]:
         """Anchors of each level of ``sizes`` (H, W): (H * W * A, 4) xyxy, pixels, row by row."""
         return [
-            place(self.base_anchors(stride).to(device), size, stride)
-            for size, stride in zip(sizes, self.strides, strict=True)
+            place((self.base_anchors(stride) + self.offset * (step - stride)).to(device), size, step)
+            for size, stride, step in zip(sizes, self.strides, self.steps, strict=True)
         ]
 
     def covered(self, sizes: Sequence[tuple[int, int]], images: Tensor) -> Tensor:
@@ -69,20 +74,20 @@ class AnchorGenerator:
             (N, sum of H * W * A) bool, in the order of ``grid``.
         """
         levels = [
-            in_image(size, images, stride).repeat_interleave(self.per_position, dim=1)
-            for size, stride in zip(sizes, self.strides, strict=True)
+            in_image(size, images, step).repeat_interleave(self.per_position, dim=1)
+            for size, step in zip(sizes, self.steps, strict=True)
         ]
         return torch.cat(levels, dim=1)
 
 
-def place(base: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+def place(base: Tensor, size: tuple[int, int], stride: float) -> Tensor:
     """The anchors (A, 4) of position (0, 0) at every position of a level (H, W): (H * W * A, 4)."""
     y, x = torch.meshgrid(*(torch.arange(n, device=base.device) * stride for n in size), indexing="ij")
     shift = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)
     return (shift + base).reshape(-1, 4)
 
 
-def in_image(size: tuple[int, int], images: Tensor, stride: int) -> Tensor:
+def in_image(size: tuple[int, int], images: Tensor, stride: float) -> Tensor:
     """(N, H * W) bool: whether the positions of a level (H, W) lie in images of the sizes (N, 2), pixels."""
     y, x = (torch.arange(n, device=images.device) * stride < images[:, i : i + 1] for i, n in enumerate(size))
     return (y[:, :, None] & x[:, None]).flatten(1)

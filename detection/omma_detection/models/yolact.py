@@ -1,0 +1,414 @@
+"""YOLACT (Bolya et al., YOLACT: Real-time Instance Segmentation, 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omma.backbones import Backbone
+from omma.layers import init_conv
+from omma.losses import Loss
+from omma.model import Preprocessor
+from omma.necks import Neck
+from omma.ops import pairwise_iou
+from omma.parallel import normalizer
+from omma.registry import register
+from omma.structures import Batch, Meta, Prediction, Sample
+from omma.structures.class_rows import ClassRows
+from omma_detection.models.assigners import MaxIoUAssigner
+from omma_detection.models.coders import DeltaCoder
+from omma_detection.models.coders.delta import clip_boxes
+from omma_detection.models.heads.dense import DenseHead, conv_tower, map_sizes
+from omma_detection.models.heads.detections import Candidates, box_scales, image_sizes
+from omma_detection.models.heads.hard_negatives import background_loss, hardest
+from omma_detection.models.heads.region import bitmaps
+from omma_detection.models.heads.targets import Matched, flatten_levels, match
+from omma_detection.models.priors import AnchorGenerator
+from omma_detection.models.single_stage import SingleStageDetector
+
+
+class YOLACTOutputs(NamedTuple):
+    """Raw maps per level, of A anchors."""
+
+    logits: list[Tensor]
+    """(N, A * (C + 1), H, W), background last."""
+    deltas: list[Tensor]
+    """(N, A * 4, H, W)"""
+    coefficients: list[Tensor]
+    """(N, A * M, H, W) in -1..1: how much of each prototype is in an anchor's mask."""
+
+
+Size = tuple[int, int]
+"""(H, W)"""
+
+
+@dataclass(frozen=True)
+class Positives:
+    """The positive anchors of one image."""
+
+    coefficients: Tensor
+    """(R, M)"""
+    objects: Tensor
+    """(R,) int64: the object of each."""
+    boxes: Tensor
+    """(R, 4) its box, xyxy."""
+
+    def some(self, most: int) -> Positives:
+        """At most so many, drawn at random."""
+        if len(self.objects) <= most:
+            return self
+        drawn = torch.randperm(len(self.objects), device=self.objects.device)[:most]
+        return Positives(self.coefficients[drawn], self.objects[drawn], self.boxes[drawn])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FastNMS:
+    """Suppression of all classes at once, in which suppressed boxes suppress others too."""
+
+    score_threshold: float = 0.05
+    """Lowest class score."""
+    pre_nms: int = 1000
+    """Best anchors of each level."""
+    per_class: int = 200
+    """Best boxes of each class that take part."""
+    nms_iou: float = 0.5
+    """Boxes that overlap a better one of their class by more are dropped."""
+    max_per_image: int = 100
+    """Predictions per image."""
+
+    def __call__(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Which of the boxes (P, 4) with scores (P, C) are left: index, label and score (K,), by score."""
+        best, index = scores.T.topk(min(self.per_class, len(boxes)), dim=1)  # (C, Q)
+        ranked = boxes[index]
+        overlap = torch.stack([pairwise_iou(own, own) for own in ranked])
+        kept = (overlap.triu(diagonal=1).amax(dim=1) <= self.nms_iou) & (best > self.score_threshold)
+        label, rank = kept.nonzero(as_tuple=True)
+        score, order = best[label, rank].sort(descending=True, stable=True)
+        order = order[: self.max_per_image]
+        label, rank = label[order], rank[order]
+        return index[label, rank], label, score[: self.max_per_image]
+
+
+DEFAULT_FAST_NMS = FastNMS()
+
+
+@register
+class YOLACT(SingleStageDetector):
+    """A pyramid, a head of anchors with coefficients, and prototypes of masks that these combine.
+
+    Args:
+        backbone: image to feature maps.
+        neck: feature maps to pyramid.
+        bbox_head: the anchor head.
+        mask_head: finest level to prototypes.
+        preprocessor: images to network input.
+    """
+
+    bbox_head: YOLACTHead
+
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        neck: Neck,
+        bbox_head: YOLACTHead,
+        mask_head: YOLACTProtonet,
+        preprocessor: Preprocessor,
+    ) -> None:
+        super().__init__(backbone=backbone, neck=neck, bbox_head=bbox_head, preprocessor=preprocessor)
+        if mask_head.num_prototypes != bbox_head.num_prototypes:
+            raise ValueError(
+                f"mask_head has {mask_head.num_prototypes} prototypes, bbox_head has coefficients for "
+                f"{bbox_head.num_prototypes}"
+            )
+        self.mask_head = mask_head
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> tuple[YOLACTOutputs, Tensor]:
+        """The head's maps and the prototypes for uint8 RGB images."""
+        maps = self.features(images)
+        return self.bbox_head(maps), self.mask_head(maps[0])
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """``loss_cls``, ``loss_bbox``, ``loss_mask`` and ``loss_segm``."""
+        maps = self.features(batch.images)
+        outputs = self.bbox_head(maps)
+        matched = self.bbox_head.match(outputs, batch)
+        losses = self.bbox_head.losses(outputs, matched)
+        found = self.bbox_head.positives(outputs, matched)
+        return losses | self.mask_head.losses(maps[0], found, batch, self._padded(batch))
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Boxes and masks in original pixels."""
+        outputs, prototypes = self.forward(batch.images)
+        coefficients = flatten_levels(outputs.coefficients, self.bbox_head.num_prototypes)
+        scales, padded = box_scales(batch, prototypes.device), self._padded(batch)
+        predictions = []
+        for i, found in enumerate(self.bbox_head.found(outputs, batch)):
+            assert found.places is not None
+            masks = self.mask_head.masks(prototypes[i], coefficients[i, found.places])
+            masks = crop(masks.float().sigmoid().permute(2, 0, 1), found.boxes, padded)
+            predictions.append(
+                Prediction(
+                    boxes=found.boxes / scales[i],
+                    scores=found.scores,
+                    labels=found.labels,
+                    masks=_enlarge(masks, padded, batch.metas[i]) > self.mask_head.mask_threshold,
+                )
+            )
+        return predictions
+
+    def _padded(self, batch: Batch) -> Size:
+        """(H, W) of the network's input."""
+        divisor = self.preprocessor.divisor
+        height, width = (-(-max(sides) // divisor) * divisor for sides in zip(*batch.sizes))
+        return height, width
+
+
+@register
+class YOLACTHead(DenseHead):
+    """Shared convolutions, then class logits, deltas and mask coefficients for A anchors at every position.
+
+    Args:
+        in_channels: channels of every level.
+        channels: width of the convolutions.
+        num_convs: how many are shared.
+        num_classes: C.
+        num_prototypes: M.
+        anchors: the priors.
+        coder: box coder.
+        assigner: which anchors are objects.
+        cls_loss: over positives and the hardest negatives, labels with C as background.
+        box_loss: on the deltas of positives.
+        negatives: hardest negatives for each positive of an image; of an image without any, all of them.
+        selection: which boxes become predictions.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 256,
+        channels: int = 256,
+        num_convs: int = 1,
+        num_classes: int,
+        num_prototypes: int = 32,
+        anchors: AnchorGenerator,
+        coder: DeltaCoder,
+        assigner: MaxIoUAssigner,
+        cls_loss: Loss,
+        box_loss: Loss,
+        negatives: int = 3,
+        selection: FastNMS = DEFAULT_FAST_NMS,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.strides = in_channels, anchors.strides
+        self.num_classes, self.num_prototypes = num_classes, num_prototypes
+        self.anchors, self.coder, self.assigner = anchors, coder, assigner
+        self.cls_loss, self.box_loss = cls_loss, box_loss
+        self.negatives, self.selection = negatives, selection
+        self.head_convs = conv_tower(in_channels, channels, num_convs, norm=None)
+        count = anchors.per_position
+        self.conv_cls = nn.Conv2d(channels, count * (num_classes + 1), 3, padding=1)
+        self.conv_reg = nn.Conv2d(channels, count * 4, 3, padding=1)
+        self.conv_coeff = nn.Conv2d(channels, count * num_prototypes, 3, padding=1)
+        init_conv(self, kind="xavier")
+
+    def class_rows(self) -> dict[str, ClassRows]:
+        """Parameters whose rows belong to classes."""
+        rows = ClassRows(repeats=self.anchors.per_position, background=True)
+        return {f"conv_cls.{name}": rows for name in ("weight", "bias")}
+
+    def forward(self, maps: Sequence[Tensor]) -> YOLACTOutputs:
+        """Levels (N, C_in, H_i, W_i) -> logits, deltas and coefficients per level."""
+        outputs = YOLACTOutputs([], [], [])
+        for m in maps:
+            x = self.head_convs(m)
+            outputs.logits.append(self.conv_cls(x))
+            outputs.deltas.append(self.conv_reg(x))
+            outputs.coefficients.append(self.conv_coeff(x).tanh())
+        return outputs
+
+    def match(self, outputs: YOLACTOutputs, batch: Batch) -> Matched:
+        """The object of each anchor of all levels."""
+        sizes, device = map_sizes(outputs.logits), outputs.logits[0].device
+        anchors = torch.cat(self.anchors.grid(sizes, device))
+        covered = self.anchors.covered(sizes, image_sizes(batch, device))
+        return match(anchors, covered, batch.samples, self.assigner)
+
+    def positives(self, outputs: YOLACTOutputs, matched: Matched) -> list[Positives]:
+        """Of each image the coefficients of its positive anchors and the objects that these have."""
+        coefficients = flatten_levels(outputs.coefficients, self.num_prototypes)
+        return [
+            Positives(own[a.positive], a.objects[a.positive], boxes[a.positive])
+            for own, a, boxes in zip(coefficients, matched.assignments, matched.boxes)
+        ]
+
+    def loss(self, outputs: YOLACTOutputs, batch: Batch) -> dict[str, Tensor]:
+        """``loss_cls`` and ``loss_bbox``, averaged over the positive anchors."""
+        return self.losses(outputs, self.match(outputs, batch))
+
+    def losses(self, outputs: YOLACTOutputs, matched: Matched) -> dict[str, Tensor]:
+        """``loss_cls`` and ``loss_bbox`` for anchors that are matched already."""
+        logits = flatten_levels(outputs.logits, self.num_classes + 1)  # (N, P, C + 1)
+        deltas = flatten_levels(outputs.deltas, 4)  # (N, P, 4)
+        anchors = torch.cat(self.anchors.grid(map_sizes(outputs.logits), logits.device))
+        positive = matched.positive
+        labels = torch.where(positive, matched.labels, self.num_classes)
+        counts = positive.sum(dim=1)
+        wanted = torch.where(counts > 0, counts * self.negatives, logits.shape[1])
+        used = positive | hardest(background_loss(logits.detach()), matched.negative, wanted)
+        # Each image counts at least once, so that images without objects don't raise the average.
+        count = normalizer(counts.clamp(min=1).sum())
+        image, prior = positive.nonzero(as_tuple=True)
+        target = self.coder.encode(anchors[prior], matched.boxes[image, prior])
+        return {
+            "loss_cls": self.cls_loss(logits[used], labels[used], avg_factor=count),
+            "loss_bbox": self.box_loss(deltas[image, prior], target, avg_factor=count),
+        }
+
+    def found(self, outputs: YOLACTOutputs, batch: Batch) -> list[Candidates]:
+        """The boxes of each image in transformed pixels, and the anchors that they come from."""
+        sizes = image_sizes(batch, outputs.logits[0].device)
+        levels = self.anchors.grid(map_sizes(outputs.logits), sizes.device)
+        scores = [flatten_levels([m], self.num_classes + 1).float().softmax(2) for m in outputs.logits]
+        deltas = flatten_levels(outputs.deltas, 4)
+        anchors = torch.cat(levels)
+        scores = [level[..., :-1] for level in scores]
+        # The best anchors of each level, by their best class.
+        first, places = 0, []
+        for level in scores:
+            best = level.amax(dim=2).topk(min(self.selection.pre_nms, level.shape[1]), dim=1).indices
+            places.append(best + first)
+            first += level.shape[1]
+        chosen, whole = torch.cat(places, dim=1), torch.cat(scores, dim=1)
+        found = []
+        for i, place in enumerate(chosen):
+            boxes = clip_boxes(
+                self.coder.decode(anchors[place], deltas[i, place]), sizes[i].expand(len(place), 2)
+            )
+            kept, labels, score = self.selection(boxes, whole[i, place])
+            found.append(Candidates(boxes[kept], score, labels, torch.full_like(labels, i), place[kept]))
+        return found
+
+    def predict(self, outputs: YOLACTOutputs, batch: Batch) -> list[Prediction]:
+        """Boxes in original pixels."""
+        scales = box_scales(batch, outputs.logits[0].device)
+        return [
+            Prediction(boxes=f.boxes / scale, scores=f.scores, labels=f.labels)
+            for f, scale in zip(self.found(outputs, batch), scales)
+        ]
+
+
+@register
+class YOLACTProtonet(nn.Module):
+    """Prototypes at twice the size of the finest level, and an aid to training that says where classes are.
+
+    Args:
+        in_channels: channels of the level.
+        channels: width of the layers.
+        num_prototypes: M.
+        num_classes: C.
+        mask_loss_weight: factor of the mask loss.
+        segm_loss: on the logits of classes at every position of the level.
+        max_masks: masks of an image that are trained on; of more, some drawn at random.
+        mask_threshold: probability above which a pixel is in the mask.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 256,
+        channels: int = 256,
+        num_prototypes: int = 32,
+        num_classes: int,
+        mask_loss_weight: float = 6.125,
+        segm_loss: Loss,
+        max_masks: int = 100,
+        mask_threshold: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.num_prototypes, self.num_classes = num_prototypes, num_classes
+        self.mask_loss_weight, self.segm_loss = mask_loss_weight, segm_loss
+        self.max_masks, self.mask_threshold = max_masks, mask_threshold
+        self.protonet = nn.Sequential(
+            *(layer for width in (in_channels, channels, channels) for layer in _conv(width, channels, 3)),
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+            nn.ReLU(inplace=True),
+            *_conv(channels, channels, 3),
+            *_conv(channels, num_prototypes, 1),
+        )
+        self.segm_branch = nn.ModuleDict({"segm_conv": nn.Conv2d(in_channels, num_classes, 1)})
+        init_conv(self, kind="xavier")
+
+    def class_rows(self) -> dict[str, ClassRows]:
+        """Parameters whose rows belong to classes."""
+        return {f"segm_branch.segm_conv.{name}": ClassRows() for name in ("weight", "bias")}
+
+    def forward(self, m: Tensor) -> Tensor:
+        """The finest level (N, C_in, H, W) -> prototypes (N, M, 2 H, 2 W)."""
+        return self.protonet(m)
+
+    def masks(self, prototypes: Tensor, coefficients: Tensor) -> Tensor:
+        """Mask logits (H, W, R) of the prototypes (M, H, W) of an image under coefficients (R, M)."""
+        return torch.einsum("mhw,rm->hwr", prototypes, coefficients)
+
+    def losses(self, m: Tensor, found: Sequence[Positives], batch: Batch, padded: Size) -> dict[str, Tensor]:
+        """``loss_mask`` and ``loss_segm`` of the finest level of images padded to (H, W)."""
+        prototypes, segm = self(m), self.segm_branch["segm_conv"](m)
+        totals, count, areas = [], 0, torch.zeros_like(segm)
+        for i, (sample, positives) in enumerate(zip(batch.samples, found)):
+            own = positives.some(self.max_masks)
+            count += len(own.objects)
+            totals.append(self._mask_loss(prototypes[i], own, sample, padded))
+            small = resized(bitmaps(sample), padded, (segm.shape[2], segm.shape[3]))
+            labels = sample["labels"][:, None, None].expand_as(small)
+            areas[i].scatter_reduce_(0, labels, small.to(segm.dtype), "amax")
+        return {
+            "loss_mask": self.mask_loss_weight * torch.stack(totals).sum() / normalizer(count),
+            "loss_segm": self.segm_loss(segm, areas, avg_factor=segm[:, 0].numel()),
+        }
+
+    def _mask_loss(self, prototypes: Tensor, own: Positives, sample: Sample, padded: Size) -> Tensor:
+        """Sum over masks of the mean cross-entropy in their objects' boxes, over the share that a box has."""
+        logits = self.masks(prototypes, own.coefficients).permute(2, 0, 1).float()
+        size = (logits.shape[1], logits.shape[2])
+        targets = resized(bitmaps(sample), padded, size)[own.objects].to(logits.dtype)
+        entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        share = (own.boxes[:, 2:] - own.boxes[:, :2]).prod(dim=1) / (padded[0] * padded[1])
+        return (crop(entropy, own.boxes, padded).mean(dim=(1, 2)) / share).sum()
+
+
+def crop(masks: Tensor, boxes: Tensor, padded: Size) -> Tensor:
+    """Masks (R, H, W) of images padded to a size, zero more than a pixel away from the boxes (R, 4) there."""
+    height, width = masks.shape[-2:]
+    low, high = (boxes * boxes.new_tensor([width / padded[1], height / padded[0]] * 2)).split(2, dim=1)
+    x, y = (torch.arange(n, device=masks.device) for n in (width, height))
+    columns = (x >= low[:, :1] - 1) & (x < high[:, :1] + 1)
+    rows = (y >= low[:, 1:] - 1) & (y < high[:, 1:] + 1)
+    return masks * (rows[:, :, None] & columns[:, None])
+
+
+def resized(masks: Tensor, padded: Size, size: Size) -> Tensor:
+    """Masks (G, h, w) padded to (H, W) and bilinearly brought to ``size``: (G, *size) bool."""
+    if not len(masks):
+        return masks.new_zeros(0, *size, dtype=torch.bool)
+    whole = F.pad(masks, (0, padded[1] - masks.shape[2], 0, padded[0] - masks.shape[1])).float()
+    return F.interpolate(whole[None], size=size, mode="bilinear", align_corners=False)[0] > 0.5
+
+
+def _conv(in_channels: int, channels: int, kernel: int) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2), nn.ReLU(inplace=True)
+
+
+def _enlarge(masks: Tensor, padded: Size, meta: Meta) -> Tensor:
+    """Masks (R, h, w) of an image padded to (H, W) in its original pixels."""
+    if not len(masks):
+        return masks.new_zeros(0, meta.height, meta.width)
+    size = [max(1, round(n / s)) for n, s in zip(padded, reversed(meta.scale))]
+    size = [max(n, least) for n, least in zip(size, (meta.height, meta.width))]
+    large = F.interpolate(masks[None], size=size, mode="bilinear", align_corners=False)[0]
+    return large[:, : meta.height, : meta.width]
