@@ -9,7 +9,7 @@ from torchvision.ops import box_iou
 
 from omma.ops import decode_masks
 from omma_detection.metrics import CocoMetric
-from omma_detection.metrics.findings import pairwise_iou
+from omma_detection.metrics.findings import overlaps
 from omma_detection.metrics.rle import encode_segmentation, json_rle
 
 from .detections import judged, prediction, random_pairs, target
@@ -76,7 +76,7 @@ def test_every_object_stands_in_one_cell_of_its_row():
 def test_overlaps_are_torchvision_s():
     (guess, truth) = max(random_pairs(3), key=lambda pair: len(pair[0]["boxes"]))
     expected = box_iou(guess["boxes"].double(), truth["boxes"].double())
-    assert pairwise_iou(guess["boxes"].numpy(), truth["boxes"].numpy()) == pytest.approx(
+    assert overlaps(guess["boxes"].numpy(), truth["boxes"].numpy()) == pytest.approx(
         expected.numpy(), abs=1e-9
     )
 
@@ -86,7 +86,7 @@ def test_overlaps_with_crowds_are_pycocotools_s():
     others = np.array([[0, 0, 20, 20], [2, 2, 40, 40]], dtype=np.float64)
     crowd = np.array([True, False])
     wide = [np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], axis=1) for b in (boxes, others)]
-    assert pairwise_iou(boxes, others, crowd) == pytest.approx(
+    assert overlaps(boxes, others, crowd) == pytest.approx(
         coco_mask.iou(*wide, crowd.astype(np.uint8).tolist())
     )
 

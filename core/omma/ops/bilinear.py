@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def sample_regions(features: Tensor, image: Tensor, y: Tensor, x: Tensor) -> Tensor:
+def interpolate_regions(features: Tensor, image: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Bilinear values at places of each region's image.
 
     As in RoIAlign: a place up to one pixel outside the outermost pixel centres takes the border's value, and

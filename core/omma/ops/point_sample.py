@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omma.ops.arguments import check_tensors
-from omma.ops.bilinear import sample_regions
+from omma.ops.bilinear import interpolate_regions
 from omma.ops.precision import at_least_float32
 
 
@@ -66,5 +66,5 @@ def simple_roi_align(features: Tensor, rois: Tensor, *, size: int | tuple[int, i
     places = (exact[:, None, 1:3] + unit * (exact[:, None, 3:] - exact[:, None, 1:3])) * scale
     # A border of zeros makes values fade to zero outside, as point_sample has it.
     padded = F.pad(at_least_float32(features), (1, 1, 1, 1))
-    values = sample_regions(padded, rois[:, 0].long(), places[..., 1] + 0.5, places[..., 0] + 0.5)
+    values = interpolate_regions(padded, rois[:, 0].long(), places[..., 1] + 0.5, places[..., 0] + 0.5)
     return values.unflatten(2, (height, width)).to(features.dtype)

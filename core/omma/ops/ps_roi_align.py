@@ -8,7 +8,7 @@ from torch import Tensor
 
 from omma.ops.arguments import check_tensors
 from omma.ops.backend import Operator
-from omma.ops.bilinear import sample_regions
+from omma.ops.bilinear import interpolate_regions
 from omma.ops.precision import at_least_float32
 from omma.ops.roi_align import samples
 
@@ -61,7 +61,7 @@ def _reference(features: Tensor, rois: Tensor, size: int, scale: float, sampling
         for j in range(size):
             places = torch.broadcast_tensors(y[:, i, :, None], x[:, j, None, :])
             counts = (rows[:, i, :, None] & columns[:, j, None, :]).flatten(1)
-            values = sample_regions(own[:, :, i, j], image, places[0].flatten(1), places[1].flatten(1))
+            values = interpolate_regions(own[:, :, i, j], image, places[0].flatten(1), places[1].flatten(1))
             bins.append((values * counts[:, None]).sum(2) / counts.sum(1).clamp(min=1)[:, None])
     return torch.stack(bins, 2).unflatten(2, (size, size))
 

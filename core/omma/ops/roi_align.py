@@ -8,7 +8,7 @@ from torch import Tensor
 
 from omma.ops.arguments import check_tensors
 from omma.ops.backend import Operator
-from omma.ops.bilinear import bin_samples, sample_regions
+from omma.ops.bilinear import bin_samples, interpolate_regions
 from omma.ops.precision import at_least_float32
 
 
@@ -90,7 +90,7 @@ def average_samples(
     rows, columns = y[0][:, :, None, :, None], x[0][:, None, :, None, :]
     rows, columns = torch.broadcast_tensors(rows, columns)
     counts = y[1][:, :, None, :, None] & x[1][:, None, :, None, :]
-    values = sample_regions(features, image, rows.flatten(1), columns.flatten(1))
+    values = interpolate_regions(features, image, rows.flatten(1), columns.flatten(1))
     values = values.unflatten(2, rows.shape[1:]) * counts[:, None]
     return values.sum((-2, -1)) / counts.sum((-2, -1)).clamp(min=1)[:, None]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from omma.ops.arguments import check_tensors
-from omma.ops.bilinear import sample_regions
+from omma.ops.bilinear import interpolate_regions
 from omma.ops.precision import at_least_float32
 from omma.ops.roi_align import samples
 
@@ -60,6 +60,6 @@ def roi_align_rotated(
     cos, sin = (turn[:, None, None, None, None] for turn in (angle.cos(), angle.sin()))
     x = u * cos - v * sin + centre[:, 0, None, None, None, None]
     y = u * sin + v * cos + centre[:, 1, None, None, None, None]
-    values = sample_regions(exact, regions[:, 0].long(), y.flatten(1), x.flatten(1))
+    values = interpolate_regions(exact, regions[:, 0].long(), y.flatten(1), x.flatten(1))
     values = values.unflatten(2, u.shape[1:]) * counts[:, None]
     return (values.sum((-2, -1)) / counts.sum((-2, -1)).clamp(min=1)[:, None]).to(features.dtype)

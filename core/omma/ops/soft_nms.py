@@ -30,7 +30,7 @@ def soft_nms(
 ) -> tuple[Tensor, Tensor]:
     """Take the best box, lower the scores of those it overlaps, and so on.
 
-    The linear method multiplies by 1 - IoU where the IoU exceeds the threshold, the gaussian one by
+    The linear method multiplies by 1 - IoU where the IoU reaches the threshold, the gaussian one by
     exp(-IoU^2 / sigma) everywhere. No gradient flows.
 
     Args:
@@ -69,7 +69,7 @@ def _factors(iou: Tensor, threshold: float, sigma: float) -> Tensor:
     """What scores are multiplied by; sigma 0 stands for the linear method."""
     if sigma:
         return (-iou.square() / sigma).exp()
-    return torch.where(iou > threshold, 1 - iou, 1.0)
+    return torch.where(iou >= threshold, 1 - iou, 1.0)
 
 
 @torch.library.custom_op("omma::soft_nms_reference", mutates_args=())

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from omma.metrics import Matrix, Ranking, Table
+from omma.ops import box_area, pairwise_iou
 from omma_detection.metrics.records import Record
 
 MATCH_IOU = 0.5
@@ -25,20 +27,19 @@ class Matches:
     missed: np.ndarray  # indices of objects that nothing was predicted for
 
 
-def pairwise_iou(boxes: np.ndarray, others: np.ndarray, crowd: np.ndarray | None = None) -> np.ndarray:
-    """Overlap of each of (N, 4) xyxy boxes with each of (M, 4), as (N, M) float64.
+def overlaps(boxes: np.ndarray, others: np.ndarray, crowd: np.ndarray | None = None) -> np.ndarray:
+    """IoU of each of (N, 4) xyxy boxes with each of (M, 4), as (N, M) float64.
 
     Where ``crowd`` (M,) is set, it is the share of the first box that lies in the other one.
     """
-    a, b = boxes.astype(np.float64)[:, None], others.astype(np.float64)[None]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    common = sides.clip(min=0).prod(axis=-1)
-    area, other = (each[..., 2:] - each[..., :2] for each in (a, b))
-    area, other = area.prod(axis=-1), other.prod(axis=-1)
-    whole = area + other - common
-    if crowd is not None:
-        whole = np.where(crowd[None], area, whole)
-    return np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)
+    a, b = (torch.as_tensor(each, dtype=torch.float64) for each in (boxes, others))
+    iou = pairwise_iou(a, b, eps=1e-12).numpy()
+    if crowd is None or not crowd.any():
+        return iou
+    area, other = (box_area(each).numpy() for each in (a, b))
+    common = iou * (area[:, None] + other) / (1 + iou)
+    inside = np.divide(common, area[:, None], out=np.zeros_like(iou), where=area[:, None] > 0)
+    return np.where(crowd, inside, iou)
 
 
 def match(record: Record, score_threshold: float) -> Matches:
@@ -48,7 +49,7 @@ def match(record: Record, score_threshold: float) -> Matches:
     region is neither matched nor extra.
     """
     kept = np.flatnonzero(record.scores >= score_threshold)
-    iou = pairwise_iou(record.boxes[kept], record.true_boxes, record.crowd)
+    iou = overlaps(record.boxes[kept], record.true_boxes, record.crowd)
     overlapping = iou >= MATCH_IOU
     ignored = overlapping[:, record.crowd].any(axis=1)
     rows, columns = np.nonzero(overlapping & ~record.crowd)

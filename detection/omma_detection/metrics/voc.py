@@ -11,7 +11,7 @@ import numpy as np
 from omma.metrics import Curves, Metric, MetricReport
 from omma.registry import register
 from omma.structures import Prediction, Target
-from omma_detection.metrics.findings import confusion, count_table, pairwise_iou, worst_images
+from omma_detection.metrics.findings import confusion, count_table, overlaps, worst_images
 from omma_detection.metrics.records import Record, check_labels, complaint, make_record
 
 
@@ -160,7 +160,7 @@ def _match(record: Record) -> tuple[np.ndarray, np.ndarray]:
     """Per prediction: the largest overlap with an object of its class, and that object's index."""
     if not len(record.true_boxes):
         return np.zeros(len(record.boxes)), np.zeros(len(record.boxes), dtype=np.int64)
-    iou = pairwise_iou(record.boxes, record.true_boxes)
+    iou = overlaps(record.boxes, record.true_boxes)
     iou[record.labels[:, None] != record.true_labels[None]] = 0
     place = iou.argmax(axis=1)
     return iou[np.arange(len(iou)), place], place

@@ -41,7 +41,10 @@ def overlapping(count: int, generator: torch.Generator) -> Inputs:
 
 def hard() -> list[Inputs]:
     boxes = hard_boxes()
-    return [{"boxes": boxes, "scores": torch.linspace(1, 0.1, len(boxes), dtype=torch.float64)}]
+    problems = [{"boxes": boxes, "scores": torch.linspace(1, 0.1, len(boxes), dtype=torch.float64)}]
+    # The second box overlaps the first one by exactly a quarter, a threshold.
+    boxes = torch.tensor([[0, 0, 4, 4], [0, 0, 4, 1]], dtype=torch.float64)
+    return [*problems, {"boxes": boxes, "scores": torch.tensor([0.75, 0.5], dtype=torch.float64)}]
 
 
 def greedy(boxes: Tensor, scores: Tensor, groups: Tensor | None = None, *, iou_threshold: float) -> Tensor:
@@ -102,7 +105,7 @@ def sequential(
         for i in live:
             if groups is None or groups[i] == groups[best]:
                 x = float(iou[i, best])
-                linear = 1 - x if x > iou_threshold else 1.0
+                linear = 1 - x if x >= iou_threshold else 1.0
                 live[i] *= linear if method == "linear" else math.exp(-x * x / sigma)
     index = torch.tensor([i for i, _ in found], dtype=torch.int64)
     return index, torch.tensor([s for _, s in found], dtype=torch.float64)
@@ -179,7 +182,7 @@ CASES = (
         extremes=hard,
     ),
     soft_case("gaussian", method="gaussian", sigma=0.5, min_score=0.05),
-    soft_case("linear", method="linear", iou_threshold=0.2, min_score=0.3, max_keep=5),
+    soft_case("linear", method="linear", iou_threshold=0.25, min_score=0.3, max_keep=5),
     Case(
         op="matrix_nms",
         note="gaussian",

@@ -24,7 +24,7 @@ def _factor(x1, y1, x2, y2, ax1, ay1, ax2, ay2, threshold, sigma, gaussian: tl.c
     iou = inter / tl.maximum(union, 1e-6)
     if gaussian:
         return tl.exp(-iou * iou / sigma)
-    return tl.where(iou > threshold, 1.0 - iou, 1.0)
+    return tl.where(iou >= threshold, 1.0 - iou, 1.0)
 
 
 @triton.jit
