@@ -198,8 +198,13 @@ def find_damage(path: Path) -> str | None:
     try:
         meta = json.loads((path / META).read_text(encoding="utf-8"))
         files: Mapping[str, str] = meta["files"]
-        if STATE not in files or not all(isinstance(meta[key], int) for key in ("step", "samples")):
+        counts, metrics = (meta["step"], meta["samples"]), meta["metrics"]
+        if STATE not in files or ("shards" not in meta and MODEL not in files):
             return f"{META} lacks what every checkpoint has"
+        if not all(isinstance(count, int) and count >= 0 for count in counts) or not all(
+            isinstance(value, int | float) for value in metrics.values()
+        ):
+            return f"{META} holds something else than numbers in 'step', 'samples' or 'metrics'"
         if any(Path(name).name != name for name in files):
             return f"{META} names files outside the folder"
         for name, expected in files.items():
@@ -216,29 +221,34 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         WeightsError: it is missing, incomplete or damaged.
     """
-    from safetensors import safe_open
-    from safetensors.torch import load_file
-
     if not path.is_dir():
         raise WeightsError(f"{path}: there is no such checkpoint folder")
     if (damage := find_damage(path)) is not None:
         raise WeightsError(f"{path} is damaged: {damage}; resume from another of {path.parent}")
-    meta = json.loads((path / META).read_text(encoding="utf-8"))
-    shards = meta.get("shards")
-    if shards is None:
-        with safe_open(path / MODEL, framework="pt") as file:
-            texts = file.metadata() or {}
-    else:
-        texts = shards
-    ema = path / EMA
     try:
         state = torch.load(path / STATE, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises many kinds; none of them is more than "can't be read"
         raise WeightsError(f"{path / STATE}: not a state that can be loaded safely: {error}") from error
-    if shards is not None:
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path / STATE}: expected a mapping, found {type(state).__name__}")
+    try:
+        return _read(path, state)
+    except Exception as error:  # as above, of the readers of tensors
+        raise WeightsError(f"{path} can't be read: {type(error).__name__}: {error}") from error
+
+
+def _read(path: Path, state: dict[str, Any]) -> Checkpoint:
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    meta = json.loads((path / META).read_text(encoding="utf-8"))
+    texts, ema = meta.get("shards"), path / EMA
+    if texts is not None:
         state["optimizer"] = join_optimizer(path, state["optimizer"])
         weights, average = read_shards(path, "model/"), read_shards(path, "ema/") or None
     else:
+        with safe_open(path / MODEL, framework="pt") as file:
+            texts = file.metadata() or {}
         weights, average = load_file(path / MODEL), load_file(ema) if ema.exists() else None
     return Checkpoint(
         step=meta["step"],
@@ -246,8 +256,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         model=weights,
         ema=average,
         state=state,
-        config=texts.get("config", ""),
-        classes=tuple(json.loads(texts.get("classes", "[]"))),
+        config=str(texts.get("config", "")),
+        classes=tuple(map(str, json.loads(texts.get("classes", "[]")))),
         metrics=meta["metrics"],
     )
 

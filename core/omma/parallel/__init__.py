@@ -16,7 +16,7 @@ from omma.parallel.processes import (
 )
 from omma.parallel.watchdog import Watchdog
 from omma.parallel.whereabouts import here
-from omma.parallel.whole import load_whole_state, sharded_state, whole_state
+from omma.parallel.whole import load_whole_optimizer, load_whole_weights, sharded_state, whole_state
 from omma.parallel.wrap import (
     LossModule,
     backward,
@@ -39,7 +39,8 @@ __all__ = [
     "here",
     "is_main",
     "largest",
-    "load_whole_state",
+    "load_whole_optimizer",
+    "load_whole_weights",
     "mean",
     "normalizer",
     "pick_device",

@@ -33,9 +33,15 @@ def rng_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
-    """Put the generators back into ``state``."""
+    """Put the generators back into ``state``.
+
+    Raises:
+        Exception: of any kind: it is no such state.
+    """
     torch.set_rng_state(state["torch"])
     name, keys, position, has_gauss, gauss = state["numpy"]
+    if not 0 <= position <= len(keys):  # NumPy takes it as it is and reads outside of its memory
+        raise ValueError(f"position {position} in the generator of NumPy")
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     version, words, gauss_next = state["python"]
     random.setstate((version, tuple(words), gauss_next))

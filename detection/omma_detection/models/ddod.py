@@ -98,8 +98,8 @@ class DDODHead(AnchorQualityHead):
         )
         self.assigner, self.cls_alpha, self.reg_alpha = assigner, cls_alpha, reg_alpha
         self.cls_loss, self.box_loss, self.iou_loss = cls_loss, box_loss, iou_loss
-        # How many positives each level had since training began, of either kind. Not in checkpoints, whose
-        # names are those of published ones: a resumed run counts anew.
+        # How many positives each level had since training began, of either kind. Not among the weights, whose
+        # names are those of published ones.
         self.register_buffer("positives", torch.zeros(len(anchors.strides)), persistent=False)
 
     def loss(self, outputs: QualityOutputs, batch: Batch) -> dict[str, Tensor]:
@@ -130,6 +130,14 @@ class DDODHead(AnchorQualityHead):
             "loss_bbox": self.box_loss(found, target, weight=share, avg_factor=box_count),
             "loss_iou": self.iou_loss(quality, iou, weight=share, avg_factor=box_count),
         }
+
+    def training_state(self) -> dict[str, Tensor]:
+        """The positives so far, for a run that goes on."""
+        return {"positives": self.positives.clone().cpu()}
+
+    def load_training_state(self, state: dict[str, Tensor]) -> None:
+        """Put back what ``training_state`` gave."""
+        self.positives.copy_(state["positives"].view_as(self.positives))
 
     @torch.no_grad()
     def _weights(self, assigned: Assignment, counts: Sequence[int]) -> Tensor:

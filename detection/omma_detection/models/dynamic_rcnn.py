@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,7 +70,6 @@ class DynamicRoIHead(RoIHead):
         self.coder, self.smooth_l1 = bbox_head.coder, bbox_head.box_loss
         self.iou_rank, self.beta_rank, self.interval = iou_rank, beta_rank, interval
         self.least_iou, self.most_beta = least_iou, most_beta
-        # Not in checkpoints, where OpenMMLab's have nothing either: a resumed run gathers them anew.
         self.ious: list[float] = []
         self.errors: list[float] = []
 
@@ -80,6 +80,25 @@ class DynamicRoIHead(RoIHead):
         if len(self.ious) >= self.interval:
             self._move()
         return losses
+
+    def training_state(self) -> dict[str, Any]:
+        """Where threshold and beta stand, and what was gathered since they moved, for a run that goes on."""
+        assigner = self.assigner
+        return {
+            "thresholds": [assigner.positive_iou, assigner.negative_iou, assigner.min_positive_iou],
+            "beta": self.smooth_l1.beta,
+            "ious": list(self.ious),
+            "errors": list(self.errors),
+        }
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Put back what ``training_state`` gave."""
+        assigner = self.assigner
+        assigner.positive_iou, assigner.negative_iou, assigner.min_positive_iou = map(
+            float, state["thresholds"]
+        )
+        self.smooth_l1.beta = float(state["beta"])
+        self.ious, self.errors = list(map(float, state["ious"])), list(map(float, state["errors"]))
 
     def box_loss(self, maps: Sequence[Tensor], regions: Sequence[Regions], batch: Batch) -> dict[str, Tensor]:
         """Losses of the box head."""
