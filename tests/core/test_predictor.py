@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.chaos.tries import Child
 from torch import nn
 
 from omma.checkpoint import save_weights
@@ -299,3 +306,55 @@ def test_classes_without_names_are_told_of(tmp_path):
     path.write_text(CONFIG.replace("  classes: [cat, dog]\n", ""))
     with pytest.warns(UserWarning, match="they are called 0 to 1"):
         assert Predictor(path, None, device="cpu").info.classes == ("0", "1")
+
+
+@pytest.fixture
+def evaluations(config: Path, scenes: Path, tmp_path: Path) -> Any:
+    """``omma test`` in processes of one group; ``harm(rank)`` is called when one of them predicts."""
+    (tmp_path / "list.json").write_text(json.dumps([str(scenes / "a.png"), str(scenes / "b.png")]))
+    words = [f"data.val.dataset.file={tmp_path / 'list.json'}", "data.val.workers=0", "train.timeout=2"]
+    children: list[Child] = []
+
+    def start(count: int, harm: Callable[[int], object]) -> list[Child]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+
+        def run(rank: int) -> int:
+            torch.set_num_threads(1)
+            os.environ |= place | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+            ToyFinder.predict = lambda self, batch: harm(rank)
+            return main(["test", str(config), "none", *words, "--device", "cpu"])
+
+        children.extend(
+            Child(lambda rank=rank: run(rank), tmp_path / f"said-{rank}.txt") for rank in range(count)
+        )
+        return children
+
+    yield start
+    for child in children:
+        child.end()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts processes by fork")
+@pytest.mark.parametrize("count", [1, 2])
+def test_omma_test_that_hangs_says_where_and_ends(count: int, evaluations):
+    for child in evaluations(count, lambda rank: time.sleep(600)):
+        assert child.wait(60)
+        assert child.code == 1
+        assert re.search(r"made no progress for 2.* at step 0, evaluation", child.said)
+        assert "start it again" in child.said
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts processes by fork")
+def test_omma_test_says_which_process_it_lost(evaluations):
+    def harm(rank: int) -> list[Prediction]:
+        if rank:
+            os.kill(os.getpid(), signal.SIGKILL)
+        nothing = torch.zeros(0)
+        return [Prediction(boxes=torch.zeros(0, 4), scores=nothing, labels=nothing.long())]
+
+    first, _ = evaluations(2, harm)
+    assert first.wait(60)
+    assert first.code == 2, first.said
+    assert re.search(r"process 0 of 2 lost contact .*\n +process 1: .*(silent|nothing is known)", first.said)

@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     from omma.config import Config, check
     from omma.data.summary import skipped
     from omma.experiment import Experiment
-    from omma.parallel import end_processes, is_main, pick_device, start_processes
-    from omma.runner.evaluate import evaluate
+    from omma.parallel import end_processes, is_main, pick_device, start_processes, watched
+    from omma.runner import Train, evaluate
 
     device = pick_device(args.device)
     config = Config.load(args.config, args.overrides)
@@ -61,18 +61,24 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         # Before the work, not after it.
         make_folder(args.out)
-    start_processes(device)
+    settings: Train = plan["train"].build() if "train" in plan else Train(steps=1)
+    start_processes(device, settings.patience())
     try:
         views = views_of(plan, plan["data"][name]) if args.tta else None
         source = plan["data"][name] if views is None else through_views(plan["data"][name], views)
         loader: Loader = source.build()
         model = _model(plan["model"].build(), args.weights, loader.dataset.info.classes, config)
         model = (model if views is None else AugmentedModel(model, views)).to(device)
-        precision = plan["train"].build().precision if "train" in plan else "fp32"
-        step = _step(args.weights)
-        result = evaluate(
-            model, loader, plan["metrics"].build(), device, precision=precision, step=step, progress=_progress
-        )
+        with watched(settings.patience(), advice="nothing was written; start it again"):
+            result = evaluate(
+                model,
+                loader,
+                plan["metrics"].build(),
+                device,
+                precision=settings.precision,
+                step=_step(args.weights),
+                progress=_progress,
+            )
         if is_main():
             _print(result.values, [table for report in result.reports for table in report.tables])
             print("".join(f"warning: {line}\n" for line in skipped(loader.dataset)), end="")

@@ -9,10 +9,10 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from PIL import Image
 
+from omma.data.videos import read_video
 from omma.errors import DataError
 from omma.visualization import read_rgb
 
@@ -119,7 +119,8 @@ def _frames(item: str | Path | np.ndarray, number: int) -> Iterator[Frame]:
     if isinstance(item, np.ndarray):
         yield Frame(_checked(item, number), f"array {number}")
     elif Path(item).suffix.lower() in VIDEO_SUFFIXES:
-        yield from _video(Path(item))
+        for number, (image, fps) in enumerate(read_video(item)):
+            yield Frame(image, str(item), number, fps)
     else:
         yield Frame(_upright(read_rgb(item), item), str(item))
 
@@ -144,23 +145,6 @@ def _checked(image: np.ndarray, number: int) -> np.ndarray:
             f"array {number}: expected a uint8 RGB image of shape (H, W, 3), got {image.dtype} {image.shape}"
         )
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-
-
-def _video(path: Path) -> Iterator[Frame]:
-    capture = cv2.VideoCapture(str(path))
-    try:
-        fps = capture.get(cv2.CAP_PROP_FPS) or 25.0
-        number = 0
-        while True:
-            done, image = capture.read()
-            if not done:
-                break
-            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), str(path), number, fps)
-            number += 1
-    finally:
-        capture.release()
-    if not number:
-        raise DataError(f"{path}: is no video that can be decoded; is it damaged?")
 
 
 def _listed(suffixes: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from omma.parallel.processes import (
     start_processes,
     world,
 )
-from omma.parallel.watchdog import Watchdog
+from omma.parallel.watchdog import Watchdog, watched
 from omma.parallel.whereabouts import here
 from omma.parallel.whole import load_whole_optimizer, load_whole_weights, sharded_state, whole_state
 from omma.parallel.wrap import (
@@ -49,6 +49,7 @@ __all__ = [
     "sharded_state",
     "share_buffers",
     "start_processes",
+    "watched",
     "whole_state",
     "world",
     "wrap",

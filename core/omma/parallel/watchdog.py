@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -34,10 +35,13 @@ class Watchdog:
 
     Args:
         timeout: seconds; null: never.
+        advice: what can be done then, the end of the message.
     """
 
-    def __init__(self, timeout: float | None) -> None:
-        self.timeout = timeout
+    def __init__(
+        self, timeout: float | None, *, advice: str = "the checkpoints are whole; --resume goes on"
+    ) -> None:
+        self.timeout, self.advice = timeout, advice
         self._interval = min((timeout or 10.0) / 10, 1.0)
         self._over = threading.Event()
         self._board = _Board(self._interval, self._over) if world() > 1 else None
@@ -71,7 +75,7 @@ class Watchdog:
         return ProcessError(
             f"process {rank()} of {world()} lost contact with another one at {here}: {reason:.300}\n"
             + "".join(f"  {line}\n" for line in self._others())
-            + "  one that died has told why in its own output, unless it was killed. --resume goes on"
+            + f"  one that died has told why in its own output, unless it was killed; {self.advice}"
         )
 
     def _watch(self) -> None:
@@ -97,7 +101,7 @@ class Watchdog:
         print(
             f"error: {what} has made no progress for {idle:g} s (train.timeout) at {here}\n"
             + "".join(f"  {line}\n" for line in [*self._others(), *workers_standing()])
-            + f"  it hangs here:\n{stack}  the checkpoints are whole; --resume goes on",
+            + f"  it hangs here:\n{stack}  {self.advice}",
             file=sys.stderr,
             flush=True,
         )
@@ -107,6 +111,22 @@ class Watchdog:
 
     def _others(self) -> list[str]:
         return self._board.lines() if self._board is not None else []
+
+
+@contextlib.contextmanager
+def watched(timeout: float | None, *, advice: str) -> Iterator[None]:
+    """What runs inside has a ``Watchdog``.
+
+    Raises:
+        ProcessError: another process is gone or late, which torch tells in words of its own.
+    """
+    with Watchdog(timeout, advice=advice) as watchdog:
+        try:
+            yield
+        except RuntimeError as error:
+            if (lost := watchdog.explain(error)) is not None:
+                raise lost from error
+            raise
 
 
 class _Board:
