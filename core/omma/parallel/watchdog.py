@@ -120,6 +120,7 @@ def watched(timeout: float | None, *, advice: str) -> Iterator[None]:
     Raises:
         ProcessError: another process is gone or late, which torch tells in words of its own.
     """
+    here.start()
     with Watchdog(timeout, advice=advice) as watchdog:
         try:
             yield

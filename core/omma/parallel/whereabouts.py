@@ -21,6 +21,11 @@ class Whereabouts:
     beats: int = 0
     """Grows with every sign of progress."""
 
+    def start(self) -> None:
+        """Forget an earlier run of this process."""
+        self.step, self.collective, self.inside = 0, "", False
+        self.at("starting")
+
     def at(self, doing: str, *, step: int | None = None) -> None:
         """Note a new stage: a sign of progress."""
         self.doing = doing
