@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -42,6 +41,7 @@ from omma.parallel import (
     wrap,
     writers_group,
 )
+from omma.runner.audience import Audience
 from omma.runner.clock import Clock, memory_mb
 from omma.runner.evaluate import EvalResult, Interrupted, evaluate
 from omma.runner.length import Length
@@ -54,8 +54,6 @@ from omma.runner.stop import Reason, StopRequest
 from omma.runner.watch import LossWatch, NonFiniteLossError
 from omma.structures import Batch
 from omma.task import Task
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class Runner:
             _be_deterministic()
         self.train_loader, self.val_loader = train, val
         self.metrics, self.schedule, self.recipe = tuple(metrics), schedule, optimizer
-        self.hooks = [hook for hook in hooks if hook.every_process or is_main()]
+        self.audience = Audience(hooks, out)
         self.batch_size = train.batch_size * world() * settings.accumulate
         """Samples per step, all processes and accumulation counted."""
         self.length = Length.of(settings, len(self._loader(start=0)))
@@ -187,7 +185,7 @@ class Runner:
         error: BaseException | None = None
         with self.stop.listening(), Watchdog(self.settings.patience()) as watchdog:
             try:
-                self._call(lambda hook: hook.on_start(self))
+                self.audience.tell(lambda hook: hook.on_start(self))
                 self._loop()
             except BaseException as caught:
                 error = watchdog.explain(caught) or caught
@@ -198,7 +196,7 @@ class Runner:
                 raise error from caught
             finally:
                 self._writer.finish()
-                self._end(error)
+                self.audience.dismiss(self, error)
                 error = None  # else it holds this frame and so itself, and with them the loader's workers
         return TrainResult(self.stop.reason, self.step, self.standing.best, self.stop.signal)
 
@@ -206,7 +204,7 @@ class Runner:
         batches = iter(self._loader(start=self.step * self.settings.accumulate))
         # After the loader has its workers: whatever starting them draws must not shift the model's numbers.
         restore_generators(self, self._saved_state)
-        if self.standing.pending and self._evaluate():
+        if self.standing.pending and self.val_loader is not None and self._evaluate():
             self.save(best=True)
         self._clock = Clock()
         while self.step < self.total_steps and not self.stop.now:
@@ -215,7 +213,7 @@ class Runner:
             self.last_metrics = {}
             self._clock.tick()
             scalars = self._scalars() if self._log_is_due() else None
-            self._call(lambda hook: hook.after_step(self, losses, scalars))  # noqa: B023
+            self.audience.tell(lambda hook: hook.after_step(self, losses, scalars))  # noqa: B023
             with self._clock.paused():
                 self._after_step()
         self._end_save()
@@ -320,7 +318,7 @@ class Runner:
         path = from_main(self._writer.wait)
         assert path is not None
         self._writer.finish()  # of the other processes
-        self._call(lambda hook: hook.after_save(self, path))
+        self.audience.tell(lambda hook: hook.after_save(self, path))
         return path
 
     def _after_step(self) -> None:
@@ -349,7 +347,7 @@ class Runner:
             return False
         self.standing.pending = False
         self.last_metrics = result.values
-        self._call(lambda hook: hook.after_eval(self, result))
+        self.audience.tell(lambda hook: hook.after_eval(self, result))
         return self._judge(result)
 
     def _judge(self, result: EvalResult) -> bool:
@@ -381,29 +379,6 @@ class Runner:
         scalars["memory_mb"] = memory_mb(self.device)
         return scalars
 
-    def _call(self, point: Callable[[Hook], None]) -> None:
-        for hook in self.hooks:
-            here.at(type(hook).__name__)
-            try:
-                point(hook)
-            except OSError as error:
-                raise self._unwritable(hook, error) from error
-
-    def _end(self, error: BaseException | None) -> None:
-        """Call every hook's last point, also after one that fails; what ended the run is what is told."""
-        failed: Exception | None = None
-        for hook in self.hooks:
-            here.at(type(hook).__name__)
-            try:
-                hook.on_end(self, error)
-            except Exception as caught:
-                told = self._unwritable(hook, caught) if isinstance(caught, OSError) else caught
-                failed = failed or told
-        if failed is not None and error is None:
-            raise failed
-        if failed is not None:
-            log.warning("the end of the run could not be recorded: %s", failed)
-
     def _with_batch(self, error: NonFiniteLossError) -> NonFiniteLossError:
         """``error`` with the name of a file in which its step's batches are; they are read once more."""
         path = self.out / f"nonfinite-step_{error.step:06d}-process_{rank()}.pt"
@@ -414,12 +389,6 @@ class Runner:
         except (OSError, RuntimeError, OmmaError) as failure:  # what ended the run is what must be told
             return error.with_text(f"its batch could not be saved: {failure}")
         return error.with_text(f"its batch is in {path}, for torch.load(..., weights_only=True)")
-
-    def _unwritable(self, hook: Hook, error: OSError) -> SetupError:
-        return SetupError(
-            f"{type(hook).__name__} can't write: {error}; the checkpoints in {self.out} are whole. "
-            "Make room or choose another --out, then go on with --resume"
-        )
 
 
 def _be_deterministic() -> None:
