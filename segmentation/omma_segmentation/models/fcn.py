@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from omma.layers import ConvNormAct, NormKind
 from omma.registry import register
-from omma_segmentation.losses import PixelLoss
-from omma_segmentation.models.heads.decode_head import DecodeHead
+from omma_segmentation.models.heads.context import Context
+from omma_segmentation.models.heads.decode_head import FeatureHead, PixelLosses
 
 
 @register
-class FCNHead(DecodeHead):
+class FCNHead(FeatureHead):
     """A few convolutions, and their result beside what went in.
 
     Args:
@@ -28,6 +28,7 @@ class FCNHead(DecodeHead):
         kernel_size: of the convolutions, pixels.
         dilation: of the convolutions.
         concat_input: classify a convolution of the maps and the result together.
+        context: what stands between the first two convolutions; null: nothing.
         norm: kind of the norms.
         dropout: share of channels.
         align_corners: how maps and logits are resized.
@@ -40,11 +41,12 @@ class FCNHead(DecodeHead):
         in_index: int | tuple[int, ...] = -1,
         channels: int,
         num_classes: int,
-        loss: PixelLoss | tuple[PixelLoss, ...],
+        loss: PixelLosses,
         num_convs: int = 2,
         kernel_size: int = 3,
         dilation: int = 1,
         concat_input: bool = True,
+        context: Context | None = None,
         norm: NormKind = "sync_bn",
         dropout: float = 0.1,
         align_corners: bool = False,
@@ -63,6 +65,10 @@ class FCNHead(DecodeHead):
             raise ValueError(
                 f"without convolutions channels must be those of the maps, {entering}, got {channels}"
             )
+        if context is not None and num_convs < 2:
+            raise ValueError(
+                f"context stands between convolutions: num_convs must be 2 or more, got {num_convs}"
+            )
         padding = kernel_size // 2
         widths = [entering, *[channels] * num_convs]
         self.convs = nn.Sequential(
@@ -76,9 +82,16 @@ class FCNHead(DecodeHead):
             self.conv_cat = ConvNormAct(
                 entering + channels, channels, kernel_size, padding=padding, norm=norm
             )
+        self.context_name = None if context is None else context.name
+        if context is not None:
+            self.add_module(context.name, context.make(channels, norm))
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps to logits (N, C, H, W)."""
+    def features(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps (N, C_i, H_i, W_i) to what is classified, (N, channels, H, W)."""
         x = self.joined(maps)
-        out = self.convs(x)
-        return self.classify(self.conv_cat(torch.cat([x, out], dim=1)) if self.concat_input else out)
+        out = x
+        for i, conv in enumerate(self.convs):
+            if i == 1 and self.context_name is not None:
+                out = getattr(self, self.context_name)(out)
+            out = conv(out)
+        return self.conv_cat(torch.cat([x, out], dim=1)) if self.concat_input else out

@@ -5,41 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from omma.layers import ConvNormAct, NormKind, resize
+from omma.layers import ConvNormAct, NormKind
 from omma.registry import register
-from omma_segmentation.losses import PixelLoss
-from omma_segmentation.models.heads.decode_head import DecodeHead
-
-
-class PyramidPooling(nn.ModuleList):
-    """A map averaged over coarse grids: one map per grid, each at the size of what came in.
-
-    Args:
-        grids: cells along each side.
-        in_channels: of the map.
-        channels: of each result.
-        norm: kind of the norms.
-        align_corners: how the results are resized.
-    """
-
-    def __init__(
-        self, *, grids: tuple[int, ...], in_channels: int, channels: int, norm: NormKind, align_corners: bool
-    ) -> None:
-        super().__init__(
-            nn.Sequential(nn.AdaptiveAvgPool2d(grid), ConvNormAct(in_channels, channels, 1, norm=norm))
-            for grid in grids
-        )
-        self.align_corners = align_corners
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(N, C, H, W) -> (N, channels, H, W) for each grid."""
-        return [resize(pool(x), x, align_corners=self.align_corners) for pool in self]
+from omma_segmentation.models.heads.decode_head import FeatureHead, PixelLosses
+from omma_segmentation.models.heads.pyramid_pooling import PyramidPooling
 
 
 @register
-class PSPHead(DecodeHead):
+class PSPHead(FeatureHead):
     """The last map beside its averages over grids of several sizes.
 
     Args:
@@ -61,7 +36,7 @@ class PSPHead(DecodeHead):
         in_index: int = -1,
         channels: int,
         num_classes: int,
-        loss: PixelLoss | tuple[PixelLoss, ...],
+        loss: PixelLosses,
         grids: tuple[int, ...] = (1, 2, 3, 6),
         norm: NormKind = "sync_bn",
         dropout: float = 0.1,
@@ -81,7 +56,7 @@ class PSPHead(DecodeHead):
         )
         self.bottleneck = ConvNormAct(in_channels + len(grids) * channels, channels, 3, padding=1, norm=norm)
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps to logits (N, C, H, W)."""
+    def features(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps (N, C_i, H_i, W_i) to what is classified, (N, channels, H, W)."""
         (x,) = self.select(maps)
-        return self.classify(self.bottleneck(torch.cat([x, *self.psp_modules(x)], dim=1)))
+        return self.bottleneck(torch.cat([x, *self.psp_modules(x)], dim=1))

@@ -14,7 +14,7 @@ from omma.model import Model, Preprocessor
 from omma.necks import Neck
 from omma.registry import register
 from omma.structures import IGNORED, Batch, Prediction
-from omma_segmentation.models.heads.decode_head import DecodeHead
+from omma_segmentation.models.heads.decode_head import DecodeHead, MapHead, RefineHead
 from omma_segmentation.models.inference import SlidingWindow
 
 
@@ -25,13 +25,13 @@ class Segmentor(Model):
     Args:
         backbone: image to feature maps.
         neck: feature maps to other ones; null: the heads take the backbone's.
-        decode_head: maps to logits.
+        decode_head: maps to logits; or several heads in a row, each of which refines the logits before it.
         auxiliary_head: heads that only learn, on intermediate maps; one, several or null.
         window: predict through a sliding window; null: on the whole image at once.
         preprocessor: images to network input.
 
     Raises:
-        ValueError: a head takes maps that aren't there or have other channels.
+        ValueError: a head takes maps that aren't there or have other channels, or is in the wrong place.
     """
 
     task: ClassVar[str] = "segmentation"
@@ -41,14 +41,14 @@ class Segmentor(Model):
         *,
         backbone: Backbone,
         neck: Neck | None = None,
-        decode_head: DecodeHead,
+        decode_head: DecodeHead | tuple[MapHead, ...],
         auxiliary_head: DecodeHead | tuple[DecodeHead, ...] | None = None,
         window: SlidingWindow | None = None,
         preprocessor: Preprocessor,
     ) -> None:
         super().__init__()
         self.preprocessor, self.backbone, self.neck = preprocessor, backbone, neck
-        self.decode_head = decode_head
+        self.decode_head = nn.ModuleList(decode_head) if isinstance(decode_head, tuple) else decode_head
         if isinstance(auxiliary_head, tuple):
             self.auxiliary_head = nn.ModuleList(auxiliary_head)
         else:
@@ -60,12 +60,27 @@ class Segmentor(Model):
                 f"neck.in_channels {list(neck.in_channels)} are not those of the backbone, "
                 f"{list(backbone.out_channels)}"
             )
-        for name, head in {"decode_head": decode_head, **self.auxiliary_heads()}.items():
+        first, refining = self.decode_heads()
+        self.align_corners, classes = first.align_corners, first.num_classes
+        for name, head in {"decode": first, **refining, **self.auxiliary_heads()}.items():
             check_maps(name, head, channels)
-            if head.num_classes != decode_head.num_classes:
-                raise ValueError(
-                    f"{name} has {head.num_classes} classes, decode_head {decode_head.num_classes}"
-                )
+            if head.num_classes != classes:
+                raise ValueError(f"{name} head has {head.num_classes} classes, decode head {classes}")
+
+    def decode_heads(self) -> tuple[DecodeHead, dict[str, RefineHead]]:
+        """The head that decodes, and those that refine its logits in turn, by what their losses are called.
+
+        Raises:
+            ValueError: a head can't stand where it does.
+        """
+        heads = list(self.decode_head) if isinstance(self.decode_head, nn.ModuleList) else [self.decode_head]
+        first, *rest = heads or [None]
+        if not isinstance(first, DecodeHead):
+            raise ValueError(f"the first decode head must decode maps, got {type(first).__name__}")
+        refining = {f"decode_{i}": head for i, head in enumerate(rest, 1) if isinstance(head, RefineHead)}
+        if len(refining) < len(rest):
+            raise ValueError("decode heads after the first must refine the logits of the one before")
+        return first, refining
 
     def auxiliary_heads(self) -> dict[str, DecodeHead]:
         """The heads that only learn, by what their losses are called."""
@@ -86,18 +101,29 @@ class Segmentor(Model):
 
     def network(self, x: Tensor) -> Tensor:
         """Network input (N, 3, H, W) -> logits (N, C, H, W)."""
-        logits = self.decode_head.logits(self.decode_head(self.maps(x)))
-        return resize(logits, x, align_corners=self.decode_head.align_corners)
+        maps = self.maps(x)
+        first, refining = self.decode_heads()
+        logits = first.logits(first(maps))
+        for head in refining.values():
+            logits = head(maps, logits)
+        return resize(logits, x, align_corners=self.align_corners)
 
     def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """Logits of uint8 RGB images, (N, C, H, W) at the size of the network's input."""
         return self.network(self.preprocessor(images))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses of all heads, ``decode.loss_ce``, ``aux.loss_ce`` and so on."""
+        """The losses of all heads, ``decode.loss_ce``, ``aux.loss_ce`` and so on; ``decode_0`` of several."""
         x = self.preprocessor(batch.images)
         maps, labels = self.maps(x), pixel_labels(batch, x)
-        losses = named("decode", self.decode_head.loss(self.decode_head(maps), labels))
+        first, refining = self.decode_heads()
+        outputs = first(maps)
+        losses = named("decode_0" if refining else "decode", first.loss(outputs, labels))
+        logits = first.logits(outputs)
+        for i, (name, head) in enumerate(refining.items()):
+            losses |= named(name, head.loss(maps, logits, labels))
+            if i + 1 < len(refining):
+                logits = head(maps, logits)
         for name, head in self.auxiliary_heads().items():
             losses |= named(name, head.loss(head(maps), labels))
         return losses
@@ -110,12 +136,12 @@ class Segmentor(Model):
         """Logits (C, H, W) of the original pixels of each image, one after the other: they are large."""
         x = self.preprocessor(batch.images)
         logits = self.network(x) if self.window is None else self.window(self.network, x)
-        align = self.decode_head.align_corners
+        align = self.align_corners
         for one, (height, width), meta in zip(logits, batch.sizes, batch.metas, strict=True):
             yield resize(one[None, :, :height, :width], (meta.height, meta.width), align_corners=align)[0]
 
 
-def check_maps(name: str, head: DecodeHead, channels: Sequence[int]) -> None:
+def check_maps(name: str, head: MapHead, channels: Sequence[int]) -> None:
     """Whether a head fits maps of these ``channels``.
 
     Raises:
@@ -123,11 +149,13 @@ def check_maps(name: str, head: DecodeHead, channels: Sequence[int]) -> None:
     """
     for index, wanted in zip(head.in_index, head.in_channels, strict=True):
         if not -len(channels) <= index < len(channels):
-            raise ValueError(f"{name} takes map {index}, but there are {len(channels)}: {list(channels)}")
+            raise ValueError(
+                f"{name} head takes map {index}, but there are {len(channels)}: {list(channels)}"
+            )
         if channels[index] != wanted:
             raise ValueError(
-                f"{name}.in_channels says {wanted} for map {index}, which has {channels[index]} channels; "
-                f"the maps have {list(channels)}"
+                f"in_channels of the {name} head says {wanted} for map {index}, which has {channels[index]} "
+                f"channels; the maps have {list(channels)}"
             )
 
 
