@@ -18,6 +18,7 @@ class SeparableConv(nn.Module):
         stride, padding, dilation: of the depthwise convolution.
         norm: kind of the norms, or null for none.
         act: activation after each, or null for none.
+        depthwise_act: have it after the depthwise convolution too.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class SeparableConv(nn.Module):
         dilation: int = 1,
         norm: NormKind | None = None,
         act: Activation | None = "relu",
+        depthwise_act: bool = True,
     ) -> None:
         super().__init__()
         self.depthwise_conv = ConvNormAct(
@@ -42,7 +44,7 @@ class SeparableConv(nn.Module):
             dilation=dilation,
             groups=in_channels,
             norm=norm,
-            act=act,
+            act=act if depthwise_act else None,
         )
         self.pointwise_conv = ConvNormAct(in_channels, out_channels, 1, norm=norm, act=act)
 
