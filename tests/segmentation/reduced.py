@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -13,6 +15,8 @@ from omma.model import Model
 from ..plain import composition, model_plan, with_plain_backbone
 
 CLASSES = 3
+WIDTHS = {"channels": 32, "fine_channels": 16, "inner_channels": 16, "update_channels": 16, "hidden": 32}
+"""The most that heads may have of each."""
 
 
 def model_configs() -> list[str]:
@@ -30,8 +34,22 @@ def reduced_model(name: str) -> Model:
     plan = model_plan(name, CLASSES)
     if _replaced(plan.value.arguments["backbone"]):
         plan = with_plain_backbone(plan)
+    heads = {key: narrow(plan.value.arguments.get(key)) for key in ("decode_head", "auxiliary_head")}
+    model = replace(plan.value, arguments=plan.value.arguments | heads)
     torch.manual_seed(0)
-    return Plan(plan.value, plan.config).build()
+    return Plan(model, plan.config).build()
+
+
+def narrow(value: Any) -> Any:
+    """The parts of a plan with at most so many channels of their own; what they take stays as it is."""
+    if isinstance(value, list | tuple):
+        return type(value)(narrow(item) for item in value)
+    if not isinstance(value, Part):
+        return value
+    arguments = {key: narrow(argument) for key, argument in value.arguments.items()}
+    if arguments.get("num_convs") != 0:  # such a head classifies the map that it takes
+        arguments |= {key: min(arguments[key], most) for key, most in WIDTHS.items() if key in arguments}
+    return replace(value, arguments=arguments)
 
 
 def _replaced(backbone: Part) -> bool:
