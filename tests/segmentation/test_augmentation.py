@@ -34,7 +34,7 @@ class Brightest(DecodeHead):
 
 @pytest.fixture
 def model():
-    head = Brightest(in_channels=3, in_index=0, channels=3, num_classes=3, loss=PixelCrossEntropy())
+    head = Brightest(in_channels=3, in_index=0, num_classes=3, loss=PixelCrossEntropy())
     return Segmentor(backbone=Colours(), decode_head=head, preprocessor=Preprocessor(divisor=1)).eval()
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -24,6 +24,7 @@ maps = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(maps)
 def test_confusions_are_counted_pixel_by_pixel(pair):
     labels, predicted = pair
@@ -51,6 +52,7 @@ def run(pairs, **options):
     return metric
 
 
+@settings(deadline=None)
 @given(st.lists(maps, min_size=1, max_size=4), st.sampled_from([0.5, 1.0, 2.0]))
 def test_means_follow_their_definitions(pairs, beta):
     values = run(pairs, beta=beta).compute()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omma_segmentation.models.inference import SlidingWindow
 
 
+@settings(deadline=None)
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     tile=st.tuples(st.integers(1, 24), st.integers(1, 24)),

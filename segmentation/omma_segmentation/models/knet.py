@@ -45,7 +45,7 @@ class IterativeDecodeHead(DecodeHead):
         features = self.kernel_generate_head.features(maps)
         logits = [self.kernel_generate_head.classify(features)]
         weight = self.kernel_generate_head.conv_seg.weight.flatten(1)
-        kernels = weight.expand(len(features), -1, -1)  # (N, C, channels)
+        kernels = weight.repeat(len(features), 1, 1)  # (N, C, channels)
         for stage in self.kernel_update_head:
             masks, kernels = stage(features, kernels, logits[-1])
             logits.append(masks)
