@@ -15,6 +15,9 @@ from omma.backbones import Backbone
 from omma.registry import names
 
 SMALL: dict[str, Callable[..., Backbone]] = {
+    "BEiT": partial(
+        backbones.BEiT, image_size=(64, 96), channels=8, depth=3, heads=2, out_indices=(0, 2), final_norm=True
+    ),
     "CSPDarknet": partial(backbones.CSPDarknet, depth=0.33, width=0.125),
     "CSPNeXt": partial(backbones.CSPNeXt, depth=0.167, width=0.125),
     "ConvNeXt": partial(backbones.ConvNeXt, size="atto"),
@@ -23,6 +26,7 @@ SMALL: dict[str, Callable[..., Backbone]] = {
     "EfficientNet": partial(backbones.EfficientNet, size="b0"),
     "HRNet": partial(backbones.HRNet, width=8, modules=(1, 1, 1), blocks=1, stem_blocks=1),
     "HourglassNet": partial(backbones.HourglassNet, channels=(8, 8, 12), blocks=(1, 2, 1), map_channels=8),
+    "MixVisionTransformer": partial(backbones.MixVisionTransformer, channels=8, depths=(1, 1, 1, 1)),
     "MobileNetV2": partial(backbones.MobileNetV2, width=0.25),
     "PyramidVisionTransformer": partial(
         backbones.PyramidVisionTransformer, channels=8, depths=(1, 1, 1, 1), train_size=64
@@ -39,6 +43,15 @@ SMALL: dict[str, Callable[..., Backbone]] = {
         backbones.SwinTransformer, channels=8, depths=(2, 1, 1, 1), heads=(1, 2, 2, 4), window=4
     ),
     "TridentResNet": partial(backbones.TridentResNet, depth=50, frozen_stages=-1, norm_frozen=False),
+    "VisionTransformer": partial(
+        backbones.VisionTransformer,
+        image_size=(64, 64),
+        channels=8,
+        depth=3,
+        heads=2,
+        out_indices=(0, 2),
+        final_norm=True,
+    ),
 }
 """The smallest of each family."""
 

@@ -266,3 +266,86 @@ def in_order(ours: nn.Module, theirs: nn.Module) -> None:
     values = iter(theirs.state_dict().values())
     mine = ours.state_dict()
     ours.load_state_dict({name: next(values).reshape(value.shape) for name, value in mine.items()})
+
+
+@pytest.mark.parametrize("attention", ["packed", "qkv"])
+@torch.no_grad()
+def test_vision_transformer_equals_timms_from_its_file(attention: str, tmp_path: Path):
+    theirs = timm.create_model(
+        "vit_tiny_patch16_224", img_size=(64, 64), embed_dim=24, depth=3, num_heads=3, num_classes=5
+    )
+    shaken(theirs)
+    nn.init.normal_(theirs.pos_embed)
+    torch.save(theirs.state_dict(), tmp_path / "vit.pth")
+    ours = backbones.VisionTransformer(
+        image_size=(64, 64),
+        channels=24,
+        depth=3,
+        heads=3,
+        attention=attention,
+        out_indices=(0, 2),
+        final_norm=True,
+        return_class_token=True,
+        weights=str(tmp_path / "vit.pth"),
+    ).eval()
+    x = picture()
+    first, *_ = theirs.forward_intermediates(x, indices=3, intermediates_only=True)
+    found = ours(x)
+    torch.testing.assert_close(found[0], first, rtol=1e-4, atol=1e-4)
+    tokens = theirs.forward_features(x)
+    torch.testing.assert_close(found[1].flatten(2).transpose(1, 2), tokens[:, 1:], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[3], tokens[:, 0], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_positions_of_a_file_are_interpolated_to_the_size_of_the_images(tmp_path: Path):
+    theirs = timm.create_model("vit_tiny_patch16_224", img_size=(64, 64), embed_dim=24, depth=1, num_heads=3)
+    nn.init.normal_(theirs.pos_embed)
+    torch.save(theirs.state_dict(), tmp_path / "vit.pth")
+    ours = backbones.VisionTransformer(
+        image_size=(96, 48),
+        channels=24,
+        depth=1,
+        heads=3,
+        class_token="none",
+        out_indices=(0,),
+        weights=str(tmp_path / "vit.pth"),
+    )
+    grid = theirs.pos_embed[:, 1:].reshape(1, 4, 4, 24).permute(0, 3, 1, 2)
+    expected = F.interpolate(grid, (6, 3), mode="bicubic").flatten(2).transpose(1, 2)
+    torch.testing.assert_close(ours.get_parameter("pos_embed"), expected)
+
+
+@pytest.mark.parametrize("positions", [True, False])
+@torch.no_grad()
+def test_beit_equals_timms_from_its_file(positions: bool, tmp_path: Path):
+    theirs = timm.create_model(
+        "beit_base_patch16_224",
+        img_size=(64, 48),
+        embed_dim=24,
+        depth=3,
+        num_heads=3,
+        init_values=0.5,
+        num_classes=5,
+        use_abs_pos_emb=positions,
+    )
+    shaken(theirs)
+    for name, value in theirs.named_parameters():
+        if name.endswith("bias_table"):
+            nn.init.normal_(value)
+    torch.save(theirs.state_dict(), tmp_path / "beit.pth")
+    ours = backbones.BEiT(
+        image_size=(64, 48),
+        channels=24,
+        depth=3,
+        heads=3,
+        positions=positions,
+        layer_scale=0.5,
+        out_indices=(0, 2),
+        weights=str(tmp_path / "beit.pth"),
+    ).eval()
+    x = picture()[..., :48]
+    first, _, last = theirs.forward_intermediates(x, indices=3, intermediates_only=True, norm=False)
+    torch.testing.assert_close(ours(x)[0], first, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours(x)[1], last, rtol=1e-4, atol=1e-4)
+    assert ours(picture())[0].shape == (1, 24, 4, 4)

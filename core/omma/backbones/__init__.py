@@ -1,6 +1,7 @@
 """Networks that turn an image into feature maps."""
 
 from omma.backbones.base import Backbone
+from omma.backbones.beit import BEiT
 from omma.backbones.convnext import ConvNeXt
 from omma.backbones.cspdarknet import CSPDarknet, CSPNeXt
 from omma.backbones.darknet import Darknet
@@ -9,6 +10,7 @@ from omma.backbones.efficientnet import EfficientNet
 from omma.backbones.extras import ContextPlugin, Deform, Plugin
 from omma.backbones.hourglass import HourglassNet
 from omma.backbones.hrnet import HRNet
+from omma.backbones.mit import MixVisionTransformer
 from omma.backbones.mobilenet_v2 import MobileNetV2
 from omma.backbones.pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 from omma.backbones.regnet import RegNetX
@@ -19,9 +21,11 @@ from omma.backbones.ssd_vgg import SSDVGG
 from omma.backbones.swin import SwinTransformer
 from omma.backbones.timm import TimmBackbone
 from omma.backbones.trident import TridentResNet
+from omma.backbones.vit import VisionTransformer
 
 __all__ = [
     "SSDVGG",
+    "BEiT",
     "Backbone",
     "CSPDarknet",
     "CSPNeXt",
@@ -33,6 +37,7 @@ __all__ = [
     "EfficientNet",
     "HRNet",
     "HourglassNet",
+    "MixVisionTransformer",
     "MobileNetV2",
     "Plugin",
     "PyramidVisionTransformer",
@@ -45,4 +50,5 @@ __all__ = [
     "SwinTransformer",
     "TimmBackbone",
     "TridentResNet",
+    "VisionTransformer",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import torch
@@ -71,7 +71,7 @@ class Backbone(nn.Module, ABC):
                     module.requires_grad_(False)
 
 
-def run(blocks: Iterable[nn.Module], x: Tensor, *, recompute: bool) -> Tensor:
+def run(blocks: Iterable[Callable[[Tensor], Tensor]], x: Tensor, *, recompute: bool) -> Tensor:
     """``x`` through ``blocks`` in order.
 
     With ``recompute`` only the input of each block is kept for the backward pass and the block is run again

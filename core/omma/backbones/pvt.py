@@ -1,4 +1,7 @@
-"""Pyramid Vision Transformer, version 1 (Wang et al., 2021) and 2 (Wang et al., PVT v2, 2021)."""
+"""Pyramid Vision Transformer, version 1 (Wang et al., 2021) and 2 (Wang et al., PVT v2, 2021).
+
+The blocks are those of other families too (``twins.py``, ``mit.py``).
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,8 @@ class StageForm:
     reduction: int
     """Keys and values are made of patches of this side; 1: of every position."""
     conv_ffn: bool
+    reduced_eps: float = 1e-5
+    """Of the norm of those patches."""
 
 
 class PyramidTransformer(Backbone):
@@ -46,8 +51,9 @@ class PyramidTransformer(Backbone):
         frozen_stages: int,
         recompute: bool,
         weights: str | None,
+        reduced_eps: float = 1e-5,
     ) -> None:
-        """All parts, for the constructors of the two versions."""
+        """All parts, for the constructors of the families."""
         check_stages(out_indices, range(4), frozen_stages, 4)
         self.out_indices = out_indices
         self.out_channels = tuple(channels * heads[i] for i in out_indices)
@@ -58,7 +64,8 @@ class PyramidTransformer(Backbone):
         before = 3
         for i in range(max(out_indices) + 1):
             width, stride = channels * heads[i], 4 if i == 0 else 2
-            form = StageForm(width, heads[i], width * mlp_ratios[i], reductions[i], conv_ffn=version == 2)
+            hidden = width * mlp_ratios[i]
+            form = StageForm(width, heads[i], hidden, reductions[i], version == 2, reduced_eps)
             blocks: list[nn.Module] = [PvtBlock(form, next(rates)) for _ in range(depths[i])]
             if version == 1:
                 blocks.insert(0, PositionEmbedding(width, train_size // (4 * 2**i)))
@@ -291,7 +298,7 @@ class ReducedAttention(nn.Module):
         self.reduction = form.reduction
         if form.reduction > 1:
             self.sr = nn.Conv2d(form.channels, form.channels, form.reduction, form.reduction)
-            self.norm = nn.LayerNorm(form.channels)
+            self.norm = nn.LayerNorm(form.channels, eps=form.reduced_eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> the same shape."""

@@ -7,6 +7,7 @@ from omma.layers.criss_cross import CrissCrossAttention
 from omma.layers.csp import YOLO_NORM, CspKind, CspLayer, PyramidPooling, yolo_conv
 from omma.layers.deform_attention import MultiScaleDeformableAttention
 from omma.layers.deform_conv import DeformConv2d, GuidedDeformConv2d, ModulatedDeformConv2d
+from omma.layers.encoder_block import EncoderBlock
 from omma.layers.ffn import FeedForward
 from omma.layers.init import init_conv, prior_bias
 from omma.layers.masked_conv import MaskedConv2d
@@ -14,6 +15,7 @@ from omma.layers.non_local import NonLocal2d
 from omma.layers.norm import LayerNorm2d, NormForm, NormKind, make_norm, norm_name
 from omma.layers.resize import resize
 from omma.layers.scale import Scale
+from omma.layers.self_attention import Biases, PackedSelfAttention, SelfAttention
 from omma.layers.separable import SeparableConv
 from omma.layers.squeeze import SqueezeExcitation
 from omma.layers.switchable_conv import ConvAWS2d, SAConv2d
@@ -22,6 +24,7 @@ from omma.layers.sync_bn import SyncBatchNorm, synchronize_batch_norms
 __all__ = [
     "YOLO_NORM",
     "Activation",
+    "Biases",
     "Carafe",
     "ContextBlock",
     "ConvAWS2d",
@@ -31,6 +34,7 @@ __all__ = [
     "CspLayer",
     "DeformConv2d",
     "DeformVersion",
+    "EncoderBlock",
     "FeedForward",
     "GuidedDeformConv2d",
     "LayerNorm2d",
@@ -40,9 +44,11 @@ __all__ = [
     "NonLocal2d",
     "NormForm",
     "NormKind",
+    "PackedSelfAttention",
     "PyramidPooling",
     "SAConv2d",
     "Scale",
+    "SelfAttention",
     "SeparableConv",
     "SqueezeExcitation",
     "SyncBatchNorm",

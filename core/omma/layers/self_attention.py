@@ -1,0 +1,62 @@
+"""Multi-head attention of tokens among themselves (Vaswani et al., Attention Is All You Need, 2017)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Biases = Literal["all", "query_value"]
+"""Which of queries, keys and values have a bias; one of the keys changes no result."""
+
+
+class SelfAttention(nn.Module):
+    """One linear layer to queries, keys and values, attention, another linear layer.
+
+    The children are called ``qkv`` and ``proj``; where keys have no bias, the others' are ``q_bias`` and
+    ``v_bias``, as in BEiT.
+
+    Args:
+        channels: of the tokens.
+        heads: attention heads.
+        biases: of queries, keys and values.
+    """
+
+    def __init__(self, channels: int, heads: int, *, biases: Biases = "all") -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(channels, 3 * channels, bias=biases == "all")
+        if biases == "query_value":
+            self.q_bias = nn.Parameter(torch.zeros(channels))
+            self.v_bias = nn.Parameter(torch.zeros(channels))
+        self.proj = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Tokens (N, T, C), and what is added to their likeness (heads, T, T) -> (N, T, C)."""
+        if self.qkv.bias is not None:
+            mixed = self.qkv(x)
+        else:
+            joint = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+            mixed = F.linear(x, self.qkv.weight, joint)
+        query, key, value = mixed.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mask = None if bias is None else bias.to(query)[None]
+        return self.proj(F.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2))
+
+
+class PackedSelfAttention(nn.Module):
+    """The same through ``nn.MultiheadAttention``, which OpenMMLab's checkpoints keep under ``attn``.
+
+    Args:
+        channels: of the tokens.
+        heads: attention heads.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(channels, heads, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (N, T, C) -> the same shape."""
+        return self.attn(x, x, x, need_weights=False)[0]
