@@ -134,12 +134,13 @@ class RelativeAttention(SelfAttention):
         count = (2 * grid[0] - 1) * (2 * grid[1] - 1) + 3
         self.relative_position_bias_table = nn.Parameter(torch.zeros(count, heads))
 
-    def forward(self, x: Tensor, index: Tensor, grid: Tensor | None = None) -> Tensor:
-        """Tokens (N, T, C), relations (T, T), for a map of other than the usual size its ``grid`` (2,)."""
-        table = self.relative_position_bias_table
-        if grid is not None:
-            table = resize_table(table, self.grid, (int(grid[0]), int(grid[1])))
-        return super().forward(x, table[index.flatten()].unflatten(0, index.shape).permute(2, 0, 1))
+    def bias(self, *context: Tensor) -> Tensor:
+        """Of relations (T, T) and, for a map of other than the usual size, the patches of its sides (2,)."""
+        table, index = self.relative_position_bias_table, context[0]
+        if len(context) > 1:
+            height, width = context[1].tolist()
+            table = resize_table(table, self.grid, (height, width))
+        return table[index.flatten()].unflatten(0, index.shape).permute(2, 0, 1)
 
 
 def relative_index(grid: tuple[int, int]) -> Tensor:

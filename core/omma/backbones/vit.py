@@ -22,7 +22,10 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 
 class PlainTransformer(Backbone):
-    """Patches as tokens, and blocks at one resolution. Subclasses make the ``layers`` and the positions."""
+    """Patches as tokens, and blocks at one resolution. Subclasses make the ``layers``."""
+
+    layers: nn.ModuleList
+    interpolation: Interpolation
 
     def embed(
         self,

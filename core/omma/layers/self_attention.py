@@ -33,8 +33,13 @@ class SelfAttention(nn.Module):
             self.v_bias = nn.Parameter(torch.zeros(channels))
         self.proj = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Tokens (N, T, C), and what is added to their likeness (heads, T, T) -> (N, T, C)."""
+    def bias(self, *context: Tensor) -> Tensor | None:
+        """What subclasses add to the likeness of tokens, (heads, T, T), from what ``forward`` is given."""
+        return None
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        """Tokens (N, T, C), and what ``bias`` takes -> (N, T, C)."""
+        bias = self.bias(*context)
         if self.qkv.bias is not None:
             mixed = self.qkv(x)
         else:

@@ -9,6 +9,7 @@ from omma.necks.dyhead import DyHead
 from omma.necks.fpn import FPN
 from omma.necks.fpn_carafe import FPNCarafe
 from omma.necks.hrfpn import HRFPN
+from omma.necks.multilevel import Feature2Pyramid, MLANeck, MultiLevelNeck
 from omma.necks.nas_fcos_fpn import NASFCOSFPN
 from omma.necks.nasfpn import NASFPN
 from omma.necks.pafpn import PAFPN
@@ -29,6 +30,9 @@ __all__ = [
     "DilatedEncoder",
     "DyHead",
     "FPNCarafe",
+    "Feature2Pyramid",
+    "MLANeck",
+    "MultiLevelNeck",
     "Neck",
     "NeckSequence",
     "SSDNeck",
