@@ -41,12 +41,16 @@ def reduced_model(name: str) -> Model:
 
 
 def narrow(value: Any) -> Any:
-    """The parts of a plan with at most so many channels of their own; what they take stays as it is."""
+    """The parts of a plan with at most so many channels of their own; what they take stays as it is.
+
+    They lose the weights of classes, which are those of the data set and not of these few.
+    """
     if isinstance(value, list | tuple):
         return type(value)(narrow(item) for item in value)
     if not isinstance(value, Part):
         return value
-    arguments = {key: narrow(argument) for key, argument in value.arguments.items()}
+    given = {key: argument for key, argument in value.arguments.items() if key != "class_weight"}
+    arguments = {key: narrow(argument) for key, argument in given.items()}
     if arguments.get("num_convs") != 0:  # such a head classifies the map that it takes
         arguments |= {key: min(arguments[key], most) for key, most in WIDTHS.items() if key in arguments}
     return replace(value, arguments=arguments)

@@ -14,6 +14,7 @@ from omma.structures import IGNORED
 from omma_segmentation.losses.base import PixelLoss
 
 Over = Literal["all", "labelled"]
+OverHard = Literal["all", "labelled", "hard"]
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -24,6 +25,8 @@ class HardPixels:
     """A pixel is hard while the probability of its class is below this."""
     least: int = 100_000
     """Pixels of each image that count at the least, the hardest ones."""
+    batch: bool = False
+    """Count so many of the whole batch at the least, not of each image."""
 
     def weights(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(N, H, W): 1 for hard pixels, 0 for the others."""
@@ -33,7 +36,7 @@ class HardPixels:
             scores = right[valid]
             if not len(scores):
                 return torch.zeros_like(right)
-            least = self.least * len(labels)
+            least = self.least * (1 if self.batch else len(labels))
             kth = scores.sort().values[min(least, len(scores) - 1)]
             return (valid & (right < kth.clamp(min=self.score))).to(right.dtype)
 
@@ -45,7 +48,8 @@ class PixelCrossEntropy(PixelLoss):
     Args:
         class_weight: factor of each class; null: all alike.
         over: the mean is over ``all`` pixels, with zeros for those without a label, as published recipes have
-            it; or over the ``labelled`` ones, each counting as its class weight says.
+            it; or over the ``labelled`` ones, each counting as its class weight says; or over the ``hard``
+            ones, each counting once.
         hard: count hard pixels only; null: all.
         loss_weight: factor of the whole.
     """
@@ -57,11 +61,13 @@ class PixelCrossEntropy(PixelLoss):
         self,
         *,
         class_weight: tuple[float, ...] | None = None,
-        over: Over = "all",
+        over: OverHard = "all",
         hard: HardPixels | None = None,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(loss_weight=loss_weight)
+        if over == "hard" and hard is None:
+            raise ValueError("a mean over hard pixels needs to know which these are: hard is null")
         self.over, self.hard = over, hard
         weight = None if class_weight is None else torch.tensor(class_weight)
         self.register_buffer("class_weight", weight, persistent=False)
@@ -73,7 +79,10 @@ class PixelCrossEntropy(PixelLoss):
             raise ValueError(f"class_weight has {len(weight)} numbers for {logits.shape[1]} classes")
         losses = F.cross_entropy(logits, labels, weight, reduction="none", ignore_index=IGNORED)
         if self.hard is not None:
-            losses = losses * self.hard.weights(logits, labels)
+            chosen = self.hard.weights(logits, labels)
+            losses = losses * chosen
+            if self.over == "hard":
+                return losses.sum() / chosen.sum().clamp(min=1)
         if self.over == "all":
             return losses.mean()
         valid = labels != IGNORED

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from omma.losses import DiceLoss
 from omma.registry import register
 from omma.structures import IGNORED
 from omma_segmentation.losses.base import PixelLoss
@@ -41,6 +42,28 @@ class PixelDiceLoss(PixelLoss):
         both = (share * truth).sum(2)
         sizes = share.square().sum(2) + truth.square().sum(2)
         return (1 - (2 * both + self.smooth) / (sizes + self.smooth)).mean()
+
+
+@register
+class PixelBinaryDiceLoss(PixelLoss):
+    """Dice loss of sigmoid probabilities, all classes of an image as one mask, averaged over images.
+
+    Args:
+        eps: added to each sum of squares.
+        loss_weight: factor of the whole.
+    """
+
+    key = "loss_dice"
+
+    def __init__(self, *, eps: float = 1e-3, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight=loss_weight)
+        self.dice = DiceLoss(eps=eps)
+
+    def compute(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean."""
+        valid = (labels != IGNORED)[:, None]
+        truth = F.one_hot(labels.where(valid[:, 0], 0), logits.shape[1]).permute(0, 3, 1, 2)
+        return self.dice(logits.masked_fill(~valid, -torch.inf), truth * valid)
 
 
 @register

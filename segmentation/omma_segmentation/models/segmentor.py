@@ -64,7 +64,8 @@ class Segmentor(Model):
         self.align_corners, classes = first.align_corners, first.num_classes
         for name, head in {"decode": first, **refining, **self.auxiliary_heads()}.items():
             check_maps(name, head, channels)
-            if head.num_classes != classes:
+            # A head that learns something else has classes of its own, and no rows for those of the data.
+            if head.class_rows() and head.num_classes != classes:
                 raise ValueError(f"{name} head has {head.num_classes} classes, decode head {classes}")
 
     def decode_heads(self) -> tuple[DecodeHead, dict[str, RefineHead]]:

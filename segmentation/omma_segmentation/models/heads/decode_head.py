@@ -47,6 +47,10 @@ class MapHead(nn.Module):
         self.num_classes, self.align_corners = num_classes, align_corners
         self.losses = nn.ModuleList([loss] if isinstance(loss, PixelLoss) else loss)
 
+    def class_rows(self) -> Mapping[str, ClassRows]:
+        """Parameters whose rows belong to classes of the data, by name."""
+        return {}
+
     def select(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """The maps it takes, in its order."""
         return [maps[i] for i in self.in_index]
