@@ -11,24 +11,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-B = TypeVar("B", bound="Backbone")
+B = TypeVar("B", bound="Pretrained")
 
 
-class Backbone(nn.Module, ABC):
-    """From images (N, 3, H, W) to a tuple of feature maps, fine to coarse."""
+class Pretrained(nn.Module):
+    """A network, or a part of one, that starts from weights of which some needn't train."""
 
-    out_channels: tuple[int, ...]
-    """Channels of each map."""
-    strides: tuple[int, ...]
-    """Input pixels per pixel of each map."""
     norm_eval: bool = False
     """Whether batch norms keep to their stored statistics in training too."""
     frozen: tuple[str, ...] = ()
     """Names of the submodules and parameters that don't train, in eval mode always."""
-
-    @abstractmethod
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Maps of shape (N, out_channels[i], ceil(H / strides[i]), ceil(W / strides[i]))."""
 
     def train(self: B, mode: bool = True) -> B:
         """As ``nn.Module.train``, except that what is frozen and, on wish, batch norm stay in eval mode."""
@@ -69,6 +61,19 @@ class Backbone(nn.Module, ABC):
             for module in self.modules():
                 if isinstance(module, _BatchNorm):
                     module.requires_grad_(False)
+
+
+class Backbone(Pretrained, ABC):
+    """From images (N, 3, H, W) to a tuple of feature maps, fine to coarse."""
+
+    out_channels: tuple[int, ...]
+    """Channels of each map."""
+    strides: tuple[int, ...]
+    """Input pixels per pixel of each map."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Maps of shape (N, out_channels[i], ceil(H / strides[i]), ceil(W / strides[i]))."""
 
 
 def run(blocks: Iterable[Callable[[Tensor], Tensor]], x: Tensor, *, recompute: bool) -> Tensor:

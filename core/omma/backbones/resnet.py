@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from omma.backbones.base import Pretrained
 from omma.backbones.extras import Deform, Plugin
 from omma.backbones.residual import BasicBlock, BlockForm, Bottleneck, ResidualNet, Style, make_stage
 from omma.layers import NormKind
@@ -114,7 +115,7 @@ class ResNet(ResidualNet):
 
 
 @register
-class ResNetStage(nn.Module):
+class ResNetStage(Pretrained):
     """One stage of a ResNet by itself, as the head of a detector that pools the map before it (C4).
 
     Args:
@@ -162,27 +163,11 @@ class ResNetStage(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if weights is not None:
-            from omma.checkpoint.pretrained import load_pretrained
-
-            load_pretrained(self, weights)
-        if norm_frozen:
-            for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.requires_grad_(False)
+        self.start(weights, norm_frozen=norm_frozen)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, in_channels, S, S) -> (R, out_channels, S / stride, S / stride)."""
         return getattr(self, self.name)(x)
-
-    def train(self, mode: bool = True) -> ResNetStage:
-        """As ``nn.Module.train``, except that, on wish, batch norm stays in eval mode."""
-        super().train(mode)
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-        return self
 
 
 def architecture(depth: int) -> tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]:

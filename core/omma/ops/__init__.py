@@ -3,6 +3,7 @@
 from omma.ops.backend import check_environment
 from omma.ops.boxes import (
     box_area,
+    box_centres,
     elementwise_ciou,
     elementwise_diou,
     elementwise_giou,
@@ -66,6 +67,7 @@ from omma.ops.windows import (
 __all__ = [
     "batched_nms",
     "box_area",
+    "box_centres",
     "box_iou_rotated",
     "carafe",
     "connected_components",

@@ -27,6 +27,11 @@ def box_area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
+def box_centres(boxes: Tensor) -> Tensor:
+    """xy (..., 2) of the centres of boxes (..., 4)."""
+    return (boxes[..., :2] + boxes[..., 2:]) / 2
+
+
 def _intersection(a: Tensor, b: Tensor) -> Tensor:
     size = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
     return size[..., 0] * size[..., 1]

@@ -10,6 +10,7 @@ from omma.layers import NormKind
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
+from omma.ops import box_centres
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch
@@ -17,7 +18,7 @@ from omma_detection.models.assigners import ATSSAssigner
 from omma_detection.models.coders import DeltaCoder, boxes_to_distances, center_quality
 from omma_detection.models.heads.anchor_quality import AnchorQualityHead, QualityOutputs
 from omma_detection.models.heads.detections import DEFAULT_SELECTION, Selection
-from omma_detection.models.heads.targets import flatten_levels
+from omma_detection.models.heads.targets import count_positives, flatten_levels
 from omma_detection.models.objects import pad_objects
 from omma_detection.models.priors import AnchorGenerator
 from omma_detection.models.single_stage import SingleStageDetector
@@ -104,10 +105,9 @@ class ATSSHead(AnchorQualityHead):
         labels = torch.where(positive, labels, self.num_classes)
         image, prior = positive.nonzero(as_tuple=True)
         target = targets[image, prior]
-        centres = (anchors[prior, :2] + anchors[prior, 2:]) / 2
+        centres = box_centres(anchors[prior])
         quality = center_quality(boxes_to_distances(centres, target))
-        # Each image counts at least once, so that images without objects don't raise the average.
-        count = normalizer(positive.sum(dim=1).clamp(min=1).sum())
+        count = count_positives(positive)
         total = normalizer(quality.sum())
         logits = flatten_levels(outputs.logits, self.num_classes)
         centerness = flatten_levels(outputs.quality, 1)[..., 0]

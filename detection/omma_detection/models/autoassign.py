@@ -10,7 +10,7 @@ from omma.layers import NormKind, init_conv, prior_bias
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
-from omma.ops import elementwise_iou
+from omma.ops import box_centres, elementwise_iou
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch
@@ -172,6 +172,6 @@ class CenterPrior(nn.Module):
 
     def forward(self, points: Tensor, strides: Tensor, objects: Objects) -> Tensor:
         """(N, G, P) in 0..1 for points (P, 2) xy, pixels, and their strides (P,)."""
-        centres = (objects.boxes[..., :2] + objects.boxes[..., 2:]) / 2
+        centres = box_centres(objects.boxes)
         shift = (points - centres[:, :, None]) / strides[:, None] - self.mean[objects.labels][:, :, None]
         return (-shift.square() / (2 * self.sigma[objects.labels][:, :, None].square())).exp().prod(dim=-1)

@@ -13,7 +13,7 @@ from omma.layers import NormKind
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
-from omma.ops import rgb_to_lab
+from omma.ops import box_centres, rgb_to_lab
 from omma.ops.precision import at_least_float32
 from omma.parallel import normalizer
 from omma.registry import register
@@ -119,7 +119,7 @@ class BoxInstMaskHead(DynamicMaskHead):
     def centres(self, batch: Batch) -> list[Tensor]:
         """The middle of the pixels that the boxes touch."""
         corners = [sample["boxes"].as_subclass(Tensor).float().floor() for sample in batch.samples]
-        return [(each[:, :2] + each[:, 2:]) / 2 for each in corners]
+        return [box_centres(each) for each in corners]
 
     def loss(self, outputs: MaskOutputs, priors: Priors, owners: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``loss_mask_project`` and ``loss_mask_pairwise``."""

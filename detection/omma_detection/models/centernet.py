@@ -13,6 +13,7 @@ from omma.layers import init_conv, prior_bias
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
+from omma.ops import box_centres
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
@@ -110,7 +111,7 @@ class CenterNetHead(DenseHead):
         """``loss_center_heatmap``, ``loss_wh`` and ``loss_offset``."""
         objects = pad_objects(batch.samples, outputs.heat.device)
         boxes = objects.boxes / self.strides[0]
-        centres, sizes = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+        centres, sizes = box_centres(boxes), boxes[..., 2:] - boxes[..., :2]
         radii = gaussian_radius(sizes, self.least_overlap)
         height, width = outputs.heat.shape[2:]
         marks = mark(centres, radii, objects, self.num_classes, (height, width))

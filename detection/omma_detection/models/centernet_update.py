@@ -13,13 +13,14 @@ from omma.layers import NormKind, Scale, init_conv, prior_bias
 from omma.losses import GaussianFocalLoss, Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
+from omma.ops import box_centres
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.coders import boxes_to_distances, distances_to_boxes
 from omma_detection.models.heads.dense import DenseHead, conv_tower, map_sizes
-from omma_detection.models.heads.detections import DEFAULT_SELECTION, Selection, image_sizes
+from omma_detection.models.heads.detections import DEFAULT_SELECTION, Encoded, Selection, image_sizes
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.objects import Objects, pad_objects
 from omma_detection.models.priors import PointGenerator
@@ -147,7 +148,7 @@ class CenterNetUpdateHead(DenseHead):
         self, points: Tensor, strides: Tensor, grid: Sequence[Tensor], objects: Objects
     ) -> tuple[Tensor, Tensor]:
         """Heat maps (N, P, C), and for each point the object (N, P) whose box it regresses, or -1."""
-        centres = ((objects.boxes[..., :2] + objects.boxes[..., 2:]) / 2)[:, :, None]  # (N, G, 1, 2)
+        centres = box_centres(objects.boxes)[:, :, None]  # (N, G, 1, 2)
         middle = (centres / strides[:, None]).floor() * strides[:, None] + strides[:, None] / 2
         apart = points - middle  # (N, G, P, 2)
         sides = boxes_to_distances(points, objects.boxes[:, :, None])
@@ -180,7 +181,7 @@ class CenterNetUpdateHead(DenseHead):
         step = torch.arange(3, device=device) - 1
         around = torch.stack(torch.meshgrid(step, step, indexing="xy"), dim=-1).reshape(9, 2)
         boxes = objects.boxes[:, :, None]  # (N, G, 1, 4)
-        cell = ((boxes[..., :2] + boxes[..., 2:]) / 2 / strides).long()  # (N, G, L, 2)
+        cell = (box_centres(boxes) / strides).long()  # (N, G, L, 2)
         target = boxes_to_distances(cell * strides + (strides / 2).floor(), boxes)  # (N, G, L, 4)
         reach = (target[..., :2] + target[..., 2:]).square().sum(dim=-1).sqrt() / 2
         in_charge = (target.amin(dim=-1) >= 0) & (reach >= ranges[:, 0]) & (reach <= ranges[:, 1])
@@ -207,10 +208,7 @@ class CenterNetUpdateHead(DenseHead):
         sizes = image_sizes(batch, outputs[0][0].device)
         levels = []
         for points, cls, reg in zip(self.points.grid(map_sizes(outputs[0]), sizes.device), *outputs):
-            scores, sides = (
-                flatten_levels([cls], self.num_classes).float().sigmoid(),
-                flatten_levels([reg], 4),
-            )
-            boxes_at = lambda i, p, a=points, d=sides: distances_to_boxes(a[p], d[i, p])  # noqa: E731
-            levels.append(self.selection.candidates(scores, boxes_at, sizes))
+            scores = flatten_levels([cls], self.num_classes).float().sigmoid()
+            boxes = Encoded(distances_to_boxes, points, flatten_levels([reg], 4))
+            levels.append(self.selection.candidates(scores, boxes, sizes))
         return self.selection.predictions(levels, batch)

@@ -9,6 +9,7 @@ from omma.backbones import Backbone
 from omma.layers import ConvNormAct, GuidedDeformConv2d, init_conv
 from omma.losses import Loss
 from omma.model import Preprocessor
+from omma.ops import box_centres
 from omma.registry import register
 from omma_detection.models.cornernet import CornerNet
 from omma_detection.models.heads.corner_towers import (
@@ -109,7 +110,7 @@ class CentripetalHead(CornerTowers):
 
     def tie_losses(self, pair: CornerPair, targets: CornerTargets) -> dict[str, Tensor]:
         """``loss_guiding`` and ``loss_centripetal``."""
-        centres = (targets.boxes[..., :2] + targets.boxes[..., 2:]) / 2
+        centres = box_centres(targets.boxes)
         halves = (targets.boxes[..., 2:] - targets.boxes[..., :2]) / 2
         each = []
         for maps, marks, count, sign in zip(pair, targets.corners, targets.owners, (1, -1)):
@@ -132,7 +133,7 @@ class CentripetalHead(CornerTowers):
             for maps, f, sign in zip(pair, found, (1, -1))
         )
         first, second = first[:, :, None], second[:, None]  # (N, K, 1, 2), (N, 1, K, 2)
-        centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+        centre, size = box_centres(boxes), boxes[..., 2:] - boxes[..., :2]
         part = torch.where(size.prod(dim=3) > LARGE, 1 / 2.1, 1 / 2.4)[..., None]
         reach = size * part / 2  # (N, K, K, 2)
         inside = ((first - centre).abs() < reach) & ((second - centre).abs() < reach)

@@ -13,14 +13,14 @@ from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
 from omma.ops import elementwise_iou
-from omma.parallel import mean, normalizer
+from omma.parallel import mean
 from omma.registry import register
 from omma.structures import Batch
 from omma_detection.models.assigners import Assignment, ATSSAssigner
 from omma_detection.models.coders import DeltaCoder
 from omma_detection.models.heads.anchor_quality import AnchorQualityHead, QualityOutputs
 from omma_detection.models.heads.detections import DEFAULT_SELECTION, Selection
-from omma_detection.models.heads.targets import flatten_levels
+from omma_detection.models.heads.targets import count_positives, flatten_levels
 from omma_detection.models.objects import Objects, pad_objects
 from omma_detection.models.priors import AnchorGenerator
 from omma_detection.models.single_stage import SingleStageDetector
@@ -123,7 +123,7 @@ class DDODHead(AnchorQualityHead):
         found = boxes[image, prior]
         iou = elementwise_iou(found.detach(), target)
         quality = flatten_levels(outputs.quality, 1)[image, prior, 0]
-        cls_count, box_count = _count(for_cls), _count(for_box)
+        cls_count, box_count = count_positives(for_cls.positive), count_positives(for_box.positive)
         share = level_box[prior]
         return {
             "loss_cls": self.cls_loss(logits[used], labels[used], weight=weight, avg_factor=cls_count),
@@ -161,8 +161,3 @@ class _Agreement:
     def mix(self, alpha: float) -> Tensor:
         """IoU to the power of ``alpha`` times score to that of the rest."""
         return self.score ** (1 - alpha) * self.iou**alpha
-
-
-def _count(assigned: Assignment) -> Tensor | float:
-    """Positives, where each image counts at least once."""
-    return normalizer(assigned.positive.sum(dim=1).clamp(min=1).sum())

@@ -13,6 +13,7 @@ from omma.layers import NormKind
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
+from omma.ops import box_centres
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch
@@ -159,7 +160,7 @@ class FCOSHead(PointTowers):
         owners = []
         for i, sample in enumerate(batch.samples):
             boxes = sample["boxes"].as_subclass(Tensor).float()
-            middle = (boxes[:, :2] + boxes[:, 2:]) / 2 if centres is None else centres[i]
+            middle = box_centres(boxes) if centres is None else centres[i]
             owners.append(self._owners(points, ranges, strides, boxes, middle))
         return torch.stack(owners)
 

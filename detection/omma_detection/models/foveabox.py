@@ -13,6 +13,7 @@ from omma.layers import ConvNormAct, GuidedDeformConv2d, NormKind, init_conv, pr
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
+from omma.ops import box_centres
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
@@ -156,7 +157,7 @@ class FoveaHead(DenseHead):
         side = objects.areas.sqrt()
         hit = (side >= low) & (side <= high) & objects.real
         boxes = objects.boxes / self.strides[level]
-        centre = (boxes[..., :2] + boxes[..., 2:]) / 2
+        centre = box_centres(boxes)
         half = (boxes[..., 2:] - boxes[..., :2]) / 2 * self.fovea
         limit = torch.tensor([width - 1, height - 1], device=device)
         first = (centre - half - 0.5).ceil().clamp(min=0).minimum(limit)[:, :, None]
@@ -177,7 +178,7 @@ class FoveaHead(DenseHead):
         for points, edge, cls, reg in zip(grid, self.edges, *outputs):
             scores = flatten_levels([cls], self.num_classes).float().sigmoid()
             boxes = distances_to_boxes(points, flatten_levels([reg], 4).exp() * edge)
-            levels.append(self.selection.candidates(scores, lambda i, p, b=boxes: b[i, p], sizes))
+            levels.append(self.selection.candidates(scores, boxes, sizes))
         return self.selection.predictions(levels, batch)
 
 

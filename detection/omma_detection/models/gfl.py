@@ -12,7 +12,7 @@ from omma.layers import NormKind, Scale, init_conv, prior_bias
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
-from omma.ops import elementwise_iou
+from omma.ops import box_centres, elementwise_iou
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
@@ -20,8 +20,8 @@ from omma.structures.class_rows import ClassRows
 from omma_detection.models.assigners import ATSSAssigner
 from omma_detection.models.coders import boxes_to_distances, distances_to_boxes, expected_distances
 from omma_detection.models.heads.dense import DenseHead, conv_tower, map_sizes
-from omma_detection.models.heads.detections import DEFAULT_SELECTION, Selection, image_sizes
-from omma_detection.models.heads.targets import flatten_levels
+from omma_detection.models.heads.detections import DEFAULT_SELECTION, Encoded, Selection, image_sizes
+from omma_detection.models.heads.targets import count_positives, flatten_levels
 from omma_detection.models.objects import pad_objects
 from omma_detection.models.priors import AnchorGenerator
 from omma_detection.models.single_stage import SingleStageDetector
@@ -127,7 +127,7 @@ class GFLHead(DenseHead):
         logits = flatten_levels(outputs[0], self.num_classes)
         sides = flatten_levels(outputs[1], 4 * (self.max_distance + 1))[image, prior]
         # Everything is measured in strides from here on.
-        centres = _centres(anchors[prior]) / strides[prior, None]
+        centres = box_centres(anchors[prior]) / strides[prior, None]
         target = targets[image, prior] / strides[prior, None]
         boxes = distances_to_boxes(centres, expected_distances(sides))
         iou = elementwise_iou(boxes.detach(), target)
@@ -135,8 +135,7 @@ class GFLHead(DenseHead):
         quality = torch.zeros_like(logits, dtype=torch.float32)
         quality[image, prior, labels[image, prior]] = iou
         used = assigned.positive | assigned.negative
-        # Each image counts at least once, so that images without objects don't raise the average.
-        count = normalizer(assigned.positive.sum(dim=1).clamp(min=1).sum())
+        count = count_positives(assigned.positive)
         total = normalizer(confidence.sum())
         distances = boxes_to_distances(centres, target).clamp(0, self.max_distance - _BELOW_TOP)
         return {
@@ -157,11 +156,12 @@ class GFLHead(DenseHead):
         levels = []
         for anchors, stride, cls, reg in zip(grid, self.strides, *outputs):
             scores = flatten_levels([cls], self.num_classes).float().sigmoid()
-            sides = flatten_levels([reg], 4 * (self.max_distance + 1))
-            boxes_at = lambda i, p, a=anchors, r=sides, s=stride: distances_to_boxes(  # noqa: E731
-                _centres(a[p]), expected_distances(r[i, p]) * s
+            boxes = Encoded(
+                lambda centres, sides, s=stride: distances_to_boxes(centres, expected_distances(sides) * s),
+                box_centres(anchors),
+                flatten_levels([reg], 4 * (self.max_distance + 1)),
             )
-            levels.append(self.selection.candidates(scores, boxes_at, sizes))
+            levels.append(self.selection.candidates(scores, boxes, sizes))
         return self.selection.predictions(levels, batch)
 
     def _anchors(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -169,7 +169,3 @@ class GFLHead(DenseHead):
         grid = self.anchors.grid(map_sizes(maps), maps[0].device)
         strides = [a.new_full((len(a),), float(s)) for a, s in zip(grid, self.strides)]
         return torch.cat(grid), torch.cat(strides)
-
-
-def _centres(boxes: Tensor) -> Tensor:
-    return (boxes[:, :2] + boxes[:, 2:]) / 2

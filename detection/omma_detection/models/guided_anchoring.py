@@ -23,7 +23,7 @@ from omma_detection.models.heads.dense import DenseHead, conv_tower
 from omma_detection.models.heads.detections import Candidates, Selection, image_sizes
 from omma_detection.models.heads.guide import AnchorGuide, FeatureAdaption
 from omma_detection.models.heads.rpn_head import ProposalHead, best_proposals
-from omma_detection.models.heads.targets import draw, flatten_levels, match
+from omma_detection.models.heads.targets import count_positives, draw, flatten_levels, match
 from omma_detection.models.samplers import BoxSampler
 from omma_detection.models.single_stage import SingleStageDetector
 
@@ -240,8 +240,7 @@ class GARetinaHead(DenseHead):
         positive = matched.positive
         used = positive | matched.negative
         labels = torch.where(positive, matched.labels, self.num_classes)
-        # Each image counts at least once, so that images without objects don't raise the average.
-        count = normalizer(positive.sum(dim=1).clamp(min=1).sum())
+        count = count_positives(positive)
         image, prior = positive.nonzero(as_tuple=True)
         logits, deltas = flatten_levels(outputs.logits, self.num_classes), flatten_levels(outputs.deltas, 4)
         target = self.coder.encode(anchors[image, prior], matched.boxes[image, prior])
@@ -260,7 +259,7 @@ class GARetinaHead(DenseHead):
             self.guide.anchors_of(outputs.shapes), _scores(self, outputs), outputs.deltas
         ):
             boxes = self.coder.decode(anchors, flatten_levels([reg], 4))
-            levels.append(self.selection.candidates_at_best(scores, lambda i, p, b=boxes: b[i, p], sizes))
+            levels.append(self.selection.candidates_at_best(scores, boxes, sizes))
         return self.selection.predictions(levels, batch)
 
 

@@ -20,11 +20,9 @@ from omma_detection.models.heads.anchor_quality import AnchorQualityHead, Qualit
 from omma_detection.models.heads.detections import (
     DEFAULT_SELECTION,
     Candidates,
+    Encoded,
     Selection,
-    box_scales,
-    filter_small,
     image_sizes,
-    suppress,
 )
 from omma_detection.models.heads.targets import flatten_levels, match
 from omma_detection.models.priors import AnchorGenerator
@@ -142,31 +140,22 @@ class PAAHead(AnchorQualityHead):
 
     def predict(self, outputs: QualityOutputs, batch: Batch) -> list[Prediction]:
         """Boxes in original pixels, scored by the geometric mean of class probability and IoU."""
-        pool = self._candidates(outputs, batch)
-        found = suppress(
-            pool,
-            len(batch),
-            iou_threshold=self.selection.nms_iou,
-            max_per_image=self.selection.max_per_image,
-        )
+        pool = self.selection.pool(self._candidates(outputs, batch), batch)
+        found = self.selection.best(pool, len(batch))
         if self.score_voting:
             found = [vote(own, pool[pool.images == row]) for row, own in enumerate(found)]
         return [Prediction(boxes=f.boxes, scores=f.scores, labels=f.labels) for f in found]
 
-    def _candidates(self, outputs: QualityOutputs, batch: Batch) -> Candidates:
-        """(Anchor, class) pairs above the threshold at the best anchors of each level, original pixels."""
+    def _candidates(self, outputs: QualityOutputs, batch: Batch) -> list[Candidates]:
+        """(Anchor, class) pairs above the threshold at the best anchors of each level."""
         sizes = image_sizes(batch, outputs.logits[0].device)
         levels = []
         for anchors, cls, reg, quality in zip(self.grid(outputs.logits), *outputs):
             scores = flatten_levels([cls], self.num_classes).float().sigmoid()
             good = flatten_levels([quality], 1).float().sigmoid()
-            scores = (scores * good).sqrt()  # (N, P, C)
-            deltas = flatten_levels([reg], 4)
-            decode = lambda i, p, a=anchors, d=deltas: self.coder.decode(a[p], d[i, p])  # noqa: E731
-            levels.append(self.selection.candidates_at_best(scores, decode, sizes))
-        pool = Candidates.cat(levels)
-        scale = box_scales(batch, pool.boxes.device)[pool.images]
-        return filter_small(Candidates(pool.boxes / scale, pool.scores, pool.labels, pool.images), 0)
+            boxes = Encoded(self.coder.decode, anchors, flatten_levels([reg], 4))
+            levels.append(self.selection.candidates_at_best((scores * good).sqrt(), boxes, sizes))
+        return levels
 
 
 def vote(found: Candidates, pool: Candidates) -> Candidates:

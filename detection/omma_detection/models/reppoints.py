@@ -13,7 +13,6 @@ from omma.layers import GuidedDeformConv2d, NormKind, init_conv, prior_bias
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
-from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
@@ -21,7 +20,7 @@ from omma_detection.models.assigners import MaxIoUAssigner, NearestPointAssigner
 from omma_detection.models.heads.dense import DenseHead, conv_tower, map_sizes
 from omma_detection.models.heads.detections import Selection, image_sizes
 from omma_detection.models.heads.taps import kernel_taps, scale_gradient
-from omma_detection.models.heads.targets import flatten_levels, match
+from omma_detection.models.heads.targets import count_positives, flatten_levels, match
 from omma_detection.models.objects import pad_objects
 from omma_detection.models.priors import PointGenerator
 from omma_detection.models.single_stage import SingleStageDetector
@@ -170,9 +169,8 @@ class RepPointsHead(DenseHead):
         positive = matched.positive
         used = positive | matched.negative
         labels = torch.where(positive, matched.labels, self.num_classes)
-        # Each image counts at least once, so that images without objects don't raise the average.
-        first_count = normalizer(at_first.positive.sum(dim=1).clamp(min=1).sum())
-        count = normalizer(positive.sum(dim=1).clamp(min=1).sum())
+        first_count = count_positives(at_first.positive)
+        count = count_positives(positive)
         unit = self.base_scale * strides[:, None]
         row, point = at_first.positive.nonzero(as_tuple=True)
         first_target = objects.of(at_first.objects)[0][row, point]
@@ -203,5 +201,5 @@ class RepPointsHead(DenseHead):
         for points, stride, cls, reg in zip(grid, self.strides, outputs.logits, outputs.boxes):
             scores = flatten_levels([cls], self.num_classes).float().sigmoid()
             boxes = points.repeat(1, 2) + flatten_levels([reg], 4) * stride
-            levels.append(self.selection.candidates(scores, lambda i, p, b=boxes: b[i, p], sizes))
+            levels.append(self.selection.candidates(scores, boxes, sizes))
         return self.selection.predictions(levels, batch)

@@ -10,14 +10,13 @@ from omma.layers import NormKind
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
-from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch
 from omma_detection.models.assigners import MaxIoUAssigner
 from omma_detection.models.coders import DeltaCoder
 from omma_detection.models.heads.anchor_towers import AnchorOutputs, AnchorTowers
 from omma_detection.models.heads.detections import Selection
-from omma_detection.models.heads.targets import flatten_levels, match
+from omma_detection.models.heads.targets import count_positives, flatten_levels, match
 from omma_detection.models.priors import AnchorGenerator
 from omma_detection.models.single_stage import SingleStageDetector
 
@@ -110,8 +109,7 @@ class RetinaHead(AnchorTowers):
         positive = matched.positive
         used = positive | matched.negative
         labels = torch.where(positive, matched.labels, self.num_classes)
-        # Each image counts at least once, so that images without objects don't raise the average.
-        count = normalizer(positive.sum(dim=1).clamp(min=1).sum())
+        count = count_positives(positive)
         image, prior = positive.nonzero(as_tuple=True)
         target = self.coder.encode(anchors[prior], matched.boxes[image, prior])
         return {

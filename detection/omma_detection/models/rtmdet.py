@@ -19,7 +19,7 @@ from omma.structures.class_rows import ClassRows
 from omma_detection.models.assigners import Assignment, DynamicSoftLabelAssigner
 from omma_detection.models.coders import distances_to_boxes
 from omma_detection.models.heads.dense import DenseHead, map_sizes, shared_towers
-from omma_detection.models.heads.detections import Candidates, Selection, image_sizes
+from omma_detection.models.heads.detections import Candidates, Encoded, Selection, image_sizes
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.objects import Objects, pad_objects
 from omma_detection.models.priors import PointGenerator
@@ -132,9 +132,8 @@ class LevelTowers(DenseHead):
         levels, first = [], 0
         for points, cls, reg in zip(self.points.grid(map_sizes(outputs[0]), sizes.device), *outputs):
             scores = flatten_levels([cls], self.num_classes).float().sigmoid()
-            sides = flatten_levels([reg], 4)
-            boxes_at = lambda i, p, at=points, r=sides: distances_to_boxes(at[p], r[i, p])  # noqa: E731
-            levels.append(self.selection.candidates(scores, boxes_at, sizes, first=first))
+            boxes = Encoded(distances_to_boxes, points, flatten_levels([reg], 4))
+            levels.append(self.selection.candidates(scores, boxes, sizes, first=first))
             first += len(points)
         return levels
 

@@ -12,16 +12,15 @@ from omma.layers import YOLO_NORM, Activation, ConvNormAct, NormKind, init_conv
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
-from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.assigners import MaxIoUAssigner
 from omma_detection.models.coders import DeltaCoder
 from omma_detection.models.heads.dense import DenseHead, map_sizes
-from omma_detection.models.heads.detections import Selection, image_sizes
+from omma_detection.models.heads.detections import Encoded, Selection, image_sizes
 from omma_detection.models.heads.hard_negatives import background_loss, hardest
-from omma_detection.models.heads.targets import flatten_levels, match
+from omma_detection.models.heads.targets import count_positives, flatten_levels, match
 from omma_detection.models.priors import CellAnchors
 from omma_detection.models.single_stage import SingleStageDetector
 
@@ -132,8 +131,7 @@ class SSDHead(DenseHead):
         labels = torch.where(positive, matched.labels, self.num_classes)
         hard = hardest(background_loss(logits.detach()), matched.negative, self.negatives * positive.sum(1))
         used = positive | hard
-        # Each image counts at least once, so that images without objects don't raise the average.
-        count = normalizer(positive.sum(dim=1).clamp(min=1).sum())
+        count = count_positives(positive)
         image, prior = positive.nonzero(as_tuple=True)
         target = self.coder.encode(anchors[prior], matched.boxes[image, prior])
         return {
@@ -147,7 +145,6 @@ class SSDHead(DenseHead):
         levels = []
         for anchors, cls, reg in zip(self.anchors.grid(map_sizes(outputs[0]), sizes.device), *outputs):
             scores = flatten_levels([cls], self.num_classes + 1).float().softmax(dim=2)[..., :-1]
-            deltas = flatten_levels([reg], 4)
-            boxes_at = lambda i, p, a=anchors, d=deltas: self.coder.decode(a[p], d[i, p])  # noqa: E731
-            levels.append(self.selection.candidates(scores, boxes_at, sizes))
+            boxes = Encoded(self.coder.decode, anchors, flatten_levels([reg], 4))
+            levels.append(self.selection.candidates(scores, boxes, sizes))
         return self.selection.predictions(levels, batch)

@@ -13,7 +13,7 @@ from omma.layers import ConvNormAct, NormKind, Scale, init_conv, prior_bias
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
-from omma.ops import deform_conv2d
+from omma.ops import box_centres, deform_conv2d
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
@@ -158,7 +158,7 @@ class TOODHead(DenseHead):
         sides = scale(sides.exp() if self.coder is None else sides)
         flat = flatten_levels([sides], 4)
         if self.coder is None:
-            boxes = distances_to_boxes((anchors[:, :2] + anchors[:, 2:]) / 2, flat)
+            boxes = distances_to_boxes(box_centres(anchors), flat)
         else:
             boxes = self.coder.decode(anchors, flat)
         return boxes.transpose(1, 2).unflatten(2, sides.shape[2:]).contiguous()
@@ -185,7 +185,7 @@ class TOODHead(DenseHead):
         target = objects.of(assigned.objects)[0][image, prior]
         weight = quality[image, prior]
         if not self.aligned:
-            centres = (anchors[prior, :2] + anchors[prior, 2:]) / 2
+            centres = box_centres(anchors[prior])
             weight = center_quality(boxes_to_distances(centres, target))
         box_total = normalizer(weight.sum())
         return {
@@ -212,7 +212,7 @@ class TOODHead(DenseHead):
         for stride, cls, reg in zip(self.strides, *outputs):
             boxes = flatten_levels([reg], 4) * stride
             scores = flatten_levels([cls], self.num_classes)
-            levels.append(self.selection.candidates(scores, lambda i, p, b=boxes: b[i, p], sizes))
+            levels.append(self.selection.candidates(scores, boxes, sizes))
         return self.selection.predictions(levels, batch)
 
 

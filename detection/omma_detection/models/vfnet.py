@@ -13,7 +13,7 @@ from omma.layers import ConvNormAct, GuidedDeformConv2d, NormKind, Scale, init_c
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
-from omma.ops import elementwise_iou
+from omma.ops import box_centres, elementwise_iou
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
@@ -21,7 +21,7 @@ from omma.structures.class_rows import ClassRows
 from omma_detection.models.assigners import ATSSAssigner
 from omma_detection.models.coders import distances_to_boxes
 from omma_detection.models.heads.dense import DenseHead, conv_tower, map_sizes
-from omma_detection.models.heads.detections import DEFAULT_SELECTION, Selection, image_sizes
+from omma_detection.models.heads.detections import DEFAULT_SELECTION, Encoded, Selection, image_sizes
 from omma_detection.models.heads.taps import kernel_taps, scale_gradient
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.objects import pad_objects
@@ -158,7 +158,7 @@ class VFNetHead(DenseHead):
         assigned = self.assigner(anchors, [h * w for h, w in sizes], objects, covered)
         targets, labels = objects.of(assigned.objects)
         image, prior = assigned.positive.nonzero(as_tuple=True)
-        target, centres = targets[image, prior], _centres(anchors[prior])
+        target, centres = targets[image, prior], box_centres(anchors[prior])
         first = distances_to_boxes(centres, flatten_levels(outputs.first, 4)[image, prior])
         refined = distances_to_boxes(centres, flatten_levels(outputs.refined, 4)[image, prior])
         first_iou = elementwise_iou(first.detach(), target).clamp(min=_LEAST_IOU)
@@ -182,9 +182,8 @@ class VFNetHead(DenseHead):
         levels = []
         for anchors, cls, reg in zip(grid, outputs.logits, outputs.refined):
             scores = flatten_levels([cls], self.num_classes).float().sigmoid()
-            sides = flatten_levels([reg], 4)
-            boxes_at = lambda i, p, a=anchors, r=sides: distances_to_boxes(_centres(a[p]), r[i, p])  # noqa: E731
-            levels.append(self.selection.candidates(scores, boxes_at, sizes))
+            boxes = Encoded(distances_to_boxes, box_centres(anchors), flatten_levels([reg], 4))
+            levels.append(self.selection.candidates(scores, boxes, sizes))
         return self.selection.predictions(levels, batch)
 
 
@@ -199,7 +198,3 @@ def star_offsets(distances: Tensor) -> Tensor:
     points = [(y, x) for y in (-top, middle, bottom) for x in (-left, middle, right)]
     star = torch.stack([value for point in points for value in point], dim=1)
     return star - kernel_taps(3, star)
-
-
-def _centres(boxes: Tensor) -> Tensor:
-    return (boxes[:, :2] + boxes[:, 2:]) / 2

@@ -27,7 +27,7 @@ from omma_detection.models.heads.dense import DenseHead, conv_tower, map_sizes
 from omma_detection.models.heads.detections import Candidates, box_scales, image_sizes
 from omma_detection.models.heads.hard_negatives import background_loss, hardest
 from omma_detection.models.heads.region import bitmaps
-from omma_detection.models.heads.targets import Matched, flatten_levels, match
+from omma_detection.models.heads.targets import Matched, count_positives, flatten_levels, match
 from omma_detection.models.priors import AnchorGenerator
 from omma_detection.models.single_stage import SingleStageDetector
 
@@ -261,8 +261,7 @@ class YOLACTHead(DenseHead):
         counts = positive.sum(dim=1)
         wanted = torch.where(counts > 0, counts * self.negatives, logits.shape[1])
         used = positive | hardest(background_loss(logits.detach()), matched.negative, wanted)
-        # Each image counts at least once, so that images without objects don't raise the average.
-        count = normalizer(counts.clamp(min=1).sum())
+        count = count_positives(positive)
         image, prior = positive.nonzero(as_tuple=True)
         target = self.coder.encode(anchors[prior], matched.boxes[image, prior])
         return {

@@ -13,15 +13,14 @@ from omma.layers import NormKind, init_conv, prior_bias
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
-from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.assigners import UniformAssigner
 from omma_detection.models.coders import DeltaCoder
 from omma_detection.models.heads.dense import DenseHead, conv_tower, map_sizes
-from omma_detection.models.heads.detections import DEFAULT_SELECTION, Selection, image_sizes
-from omma_detection.models.heads.targets import flatten_levels
+from omma_detection.models.heads.detections import DEFAULT_SELECTION, Encoded, Selection, image_sizes
+from omma_detection.models.heads.targets import count_positives, flatten_levels
 from omma_detection.models.objects import pad_objects
 from omma_detection.models.priors import AnchorGenerator
 from omma_detection.models.single_stage import SingleStageDetector
@@ -123,8 +122,7 @@ class YOLOFHead(DenseHead):
         assigned, pairs = self.assigner(anchors, boxes.detach(), objects, valid)
         labels = torch.where(assigned.positive, objects.of(assigned.objects)[1], self.num_classes)
         used = assigned.positive | assigned.negative
-        # Each image counts at least once, so that images without objects don't raise the average.
-        count = normalizer(assigned.positive.sum(dim=1).clamp(min=1).sum())
+        count = count_positives(assigned.positive)
         found, target = boxes[pairs.images, pairs.priors], objects.boxes[pairs.images, pairs.objects]
         return {
             "loss_cls": self.cls_loss(logits[used], labels[used], avg_factor=count),
@@ -137,7 +135,7 @@ class YOLOFHead(DenseHead):
         grid = self.anchors.grid(map_sizes(outputs[0]), sizes.device)
         levels = []
         for anchors, cls, reg in zip(grid, *outputs):
-            scores, deltas = flatten_levels([cls], self.num_classes).sigmoid(), flatten_levels([reg], 4)
-            decode = lambda i, p, a=anchors, d=deltas: self.coder.decode(a[p], d[i, p])  # noqa: E731
-            levels.append(self.selection.candidates(scores, decode, sizes))
+            scores = flatten_levels([cls], self.num_classes).sigmoid()
+            boxes = Encoded(self.coder.decode, anchors, flatten_levels([reg], 4))
+            levels.append(self.selection.candidates(scores, boxes, sizes))
         return self.selection.predictions(levels, batch)

@@ -12,13 +12,14 @@ from omma.layers import ConvNormAct, NormKind, init_conv, prior_bias
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
+from omma.ops import box_centres
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.assigners import GridAssigner
 from omma_detection.models.coders import boxes_to_cells, cells_to_boxes
 from omma_detection.models.heads.dense import DenseHead, map_sizes
-from omma_detection.models.heads.detections import Selection, image_sizes
+from omma_detection.models.heads.detections import Encoded, Selection, image_sizes
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.objects import pad_objects
 from omma_detection.models.priors import CellAnchors
@@ -134,7 +135,7 @@ class YOLOV3Head(DenseHead):
         strides = torch.cat([a.new_full((len(a),), float(s)) for a, s in zip(grid, self.strides)])
         raw = flatten_levels(outputs, self.width)
         objects = pad_objects(batch.samples, anchors.device)
-        centres = (objects.boxes[..., :2] + objects.boxes[..., 2:]) / 2
+        centres = box_centres(objects.boxes)
         occupied = self.anchors.occupied(sizes, centres, objects.real)
         assigned = self.assigner(anchors, objects, occupied)
         image, prior = assigned.positive.nonzero(as_tuple=True)
@@ -159,7 +160,8 @@ class YOLOV3Head(DenseHead):
         objectness = raw[..., 4].sigmoid()
         sure = (objectness >= self.min_objectness)[..., None]
         scores = raw[..., _BOX_AND_OBJECT:].sigmoid().where(sure, 0)
-        boxes_at = lambda i, p: cells_to_boxes(anchors[p], raw[i, p, :4], strides[p])  # noqa: E731
+        cells = torch.cat([anchors, strides[:, None]], dim=1)
+        boxes = Encoded(lambda c, logits: cells_to_boxes(c[:, :4], logits, c[:, 4]), cells, raw[..., :4])
         sizes = image_sizes(batch, raw.device)
-        found = self.selection.candidates(scores, boxes_at, sizes, objectness)
+        found = self.selection.candidates(scores, boxes, sizes, objectness)
         return self.selection.predictions([found], batch)

@@ -13,6 +13,7 @@ from omma.layers import YOLO_NORM, NormKind, prior_bias, yolo_conv
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
+from omma.ops import box_centres
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
@@ -206,6 +207,6 @@ def _decode(corners: Tensor, strides: Tensor, raw: Tensor) -> Tensor:
 
 def _encode(corners: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
     """The raw values (P, 4) of boxes (P, 4)."""
-    shift = ((boxes[:, :2] + boxes[:, 2:]) / 2 - corners) / strides[:, None]
+    shift = (box_centres(boxes) - corners) / strides[:, None]
     size = (boxes[:, 2:] - boxes[:, :2]) / strides[:, None]
     return torch.cat([shift, (size + _LEAST_RATIO).log()], dim=1)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from omma.ops import pairwise_iou
+from omma.ops import box_centres, pairwise_iou
 from omma.registry import register
 from omma_detection.models.assigners.max_iou import Assignment
 from omma_detection.models.objects import Objects, points_inside
@@ -51,7 +51,7 @@ class ATSSAssigner:
             valid: (N, P) bool: anchors that take part; the others get neither object nor background.
             overlaps: (N, G, P) in 0..1 to use in place of the anchors' IoU with the objects.
         """
-        centres = (priors[:, :2] + priors[:, 2:]) / 2
+        centres = box_centres(priors)
         if overlaps is None:
             overlaps = pairwise_iou(objects.boxes.flatten(0, 1), priors).unflatten(0, objects.real.shape)
         near = self._nearest(centres, counts, objects, valid)  # (N, G, K)
@@ -66,7 +66,7 @@ class ATSSAssigner:
 
     def _nearest(self, centres: Tensor, counts: Sequence[int], objects: Objects, valid: Tensor) -> Tensor:
         """(N, G, K) indices of the anchors whose centres are nearest to each object's, level by level."""
-        middles = (objects.boxes[..., :2] + objects.boxes[..., 2:]) / 2
+        middles = box_centres(objects.boxes)
         distance = (middles[:, :, None] - centres).square().sum(dim=-1).sqrt()  # (N, G, P)
         distance = distance.masked_fill(~valid[:, None], math.inf)
         found, start = [], 0

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from omma.ops import box_centres
 from omma.registry import register
 from omma_detection.models.assigners.max_iou import Assignment
 from omma_detection.models.objects import Objects, points_inside
@@ -42,7 +43,7 @@ class CenterRegionAssigner:
             an object and lies in the shadow of another of its class is background.
         """
         usable = (valid[:, None] & objects.real[..., None]).expand(-1, -1, len(priors))
-        centres = (priors[:, :2] + priors[:, 2:]) / 2
+        centres = box_centres(priors)
         core = usable & (_share_inside(priors, objects.boxes, self.core) > self.least_share)
         core = core & (points_inside(centres, objects.boxes) > 0)
         shadow = usable & (_share_inside(priors, objects.boxes, self.shadow) > self.least_share) & ~core
@@ -59,7 +60,7 @@ class CenterRegionAssigner:
 
 def _share_inside(priors: Tensor, boxes: Tensor, scale: float) -> Tensor:
     """Share (N, G, P) of each prior's area that lies in the middle of each box, shrunk to ``scale``."""
-    centre, half = (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]) / 2 * scale
+    centre, half = box_centres(boxes), (boxes[..., 2:] - boxes[..., :2]) / 2 * scale
     low = torch.maximum((centre - half)[:, :, None], priors[:, :2])
     high = torch.minimum((centre + half)[:, :, None], priors[:, 2:])
     area = (priors[:, 2:] - priors[:, :2]).prod(dim=1)

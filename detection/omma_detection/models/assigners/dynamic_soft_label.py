@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from omma.ops import elementwise_iou
+from omma.ops import box_centres, elementwise_iou
 from omma.registry import register
 from omma_detection.models.assigners.dynamic_k import dynamic_k_match
 from omma_detection.models.assigners.max_iou import Assignment
@@ -50,7 +50,7 @@ class DynamicSoftLabelAssigner:
         """
         iou = elementwise_iou(objects.boxes[:, :, None], boxes[:, None])  # (N, G, P)
         inside = (points_inside(points, objects.boxes) > 0) & objects.real[..., None]
-        centres = (objects.boxes[..., :2] + objects.boxes[..., 2:]) / 2
+        centres = box_centres(objects.boxes)
         distance = (centres[:, :, None] - points).square().sum(dim=-1).sqrt() / strides
         cost = (
             self._classification(logits.float(), objects.labels, iou)

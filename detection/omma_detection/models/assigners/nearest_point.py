@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from omma.ops import box_centres
 from omma.registry import register
 from omma_detection.models.assigners.max_iou import Assignment
 from omma_detection.models.objects import Objects
@@ -41,7 +42,7 @@ class NearestPointAssigner:
         sizes = (objects.boxes[..., 2:] - objects.boxes[..., :2]).clamp(min=1e-6)
         levels = strides.log2().round()
         wanted = (sizes / self.scale).log2().mean(dim=-1).trunc().clamp(levels.amin(), levels.amax())
-        centres = (objects.boxes[..., :2] + objects.boxes[..., 2:]) / 2
+        centres = box_centres(objects.boxes)
         distance = ((points - centres[:, :, None]) / sizes[:, :, None]).norm(dim=-1)  # (N, G, P)
         usable = (levels == wanted[..., None]) & objects.real[..., None] & valid[:, None]
         distance = distance.masked_fill(~usable, math.inf)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from omma.ops import elementwise_iou
+from omma.ops import box_centres, elementwise_iou
 from omma.registry import register
 from omma_detection.models.assigners.dynamic_k import dynamic_k_match
 from omma_detection.models.assigners.max_iou import Assignment
@@ -62,7 +62,7 @@ class SimOTAAssigner:
         iou = elementwise_iou(objects.boxes[:, :, None], boxes[:, None])  # (N, G, P)
         real = objects.real[..., None]
         inside = (points_inside(points, objects.boxes) > 0) & real
-        centres = (objects.boxes[..., :2] + objects.boxes[..., 2:]) / 2
+        centres = box_centres(objects.boxes)
         furthest = (centres[:, :, None] - points).abs().amax(dim=-1)
         near = (furthest < self.center_radius * strides) & real
         cost = (

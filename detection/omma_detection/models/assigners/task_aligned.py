@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from omma.ops import elementwise_iou
+from omma.ops import box_centres, elementwise_iou
 from omma.registry import register
 from omma_detection.models.assigners.max_iou import Assignment
 from omma_detection.models.objects import Objects, points_inside
@@ -54,7 +54,7 @@ class TaskAlignedAssigner:
         usable = valid[:, None] & objects.real[..., None]
         alignment = score**self.alpha * iou**self.beta * usable
         best, near = alignment.topk(min(self.candidates, len(priors)), dim=2)
-        centres = (priors[:, :2] + priors[:, 2:]) / 2
+        centres = box_centres(priors)
         inside = points_inside(centres, objects.boxes).gather(2, near) > _INSIDE
         chosen = torch.zeros_like(usable).scatter(2, near, inside & (best > 0))
         overlap, owner = iou.masked_fill(~chosen, -1).max(dim=1)  # (N, P)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from omma.ops import box_centres
 from omma.registry import register
 
 
@@ -73,7 +74,7 @@ class BucketCoder:
 
     def _places(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Middles of the buckets of left, right, top and bottom, (N, 4, S), and their widths (N, 4, 1)."""
-        centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * self.scale
+        centre, half = box_centres(boxes), (boxes[:, 2:] - boxes[:, :2]) / 2 * self.scale
         low, high = centre - half, centre + half
         width = ((high - low) / self.buckets)[:, [0, 0, 1, 1], None]
         step = torch.arange(self.buckets // 2, device=boxes.device) + 0.5

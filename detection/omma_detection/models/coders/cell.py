@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from omma.ops import box_centres
+
 _EDGE = 1e-6
 """Least distance of a target from the borders of its cell, and least ratio of sizes."""
 
@@ -28,6 +30,6 @@ def cells_to_boxes(anchors: Tensor, logits: Tensor, strides: Tensor | float) -> 
     logits = logits.float()
     if isinstance(strides, Tensor):
         strides = strides[..., None]
-    centre = (anchors[..., :2] + anchors[..., 2:]) / 2 + (logits[..., :2].sigmoid() - 0.5) * strides
+    centre = box_centres(anchors) + (logits[..., :2].sigmoid() - 0.5) * strides
     half = (anchors[..., 2:] - anchors[..., :2]) / 2 * logits[..., 2:].exp()
     return torch.cat([centre - half, centre + half], dim=-1)

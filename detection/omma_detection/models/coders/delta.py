@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from omma.ops import box_centres
 from omma.registry import register
 
 
@@ -36,7 +37,7 @@ class DeltaCoder:
         """Deltas (N, 4) from references (N, 4) to boxes (N, 4), both xyxy."""
         references, boxes = references.float(), boxes.float()
         size, target_size = references[:, 2:] - references[:, :2], boxes[:, 2:] - boxes[:, :2]
-        centre, target = (references[:, :2] + references[:, 2:]) / 2, (boxes[:, :2] + boxes[:, 2:]) / 2
+        centre, target = box_centres(references), box_centres(boxes)
         deltas = torch.cat([(target - centre) / size, (target_size / size).log()], dim=1)
         return deltas / deltas.new_tensor(self.stds)
 
@@ -48,7 +49,7 @@ class DeltaCoder:
         shift, least = deltas[..., :2] * size, -self.max_ratio
         if self.max_shift is not None:
             shift, least = shift.clamp(-self.max_shift, self.max_shift), -math.inf
-        centre = (references[..., :2] + references[..., 2:]) / 2 + shift
+        centre = box_centres(references) + shift
         half = deltas[..., 2:].clamp(least, self.max_ratio).exp() * size / 2
         return torch.cat([centre - half, centre + half], dim=-1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from omma.ops import box_centres
 from omma.registry import register
 
 
@@ -23,7 +24,7 @@ class SideCoder:
         """Boxes (..., 4) xyxy from references (..., 4) and sides (..., 4), broadcasting; not clipped."""
         references, sides = references.float(), sides.float() * self.unit
         width, height = (references[..., 2:] - references[..., :2]).unbind(dim=-1)
-        x, y = ((references[..., :2] + references[..., 2:]) / 2).unbind(dim=-1)
+        x, y = box_centres(references).unbind(dim=-1)
         top, bottom, left, right = sides.unbind(dim=-1)
         corners = [x - left * width, y - top * height, x + right * width, y + bottom * height]
         return torch.stack(corners, dim=-1)

@@ -13,7 +13,7 @@ from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.coders import DeltaCoder
 from omma_detection.models.heads.dense import DenseHead, conv_tower, map_sizes
-from omma_detection.models.heads.detections import Selection, image_sizes
+from omma_detection.models.heads.detections import Encoded, Selection, image_sizes
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.priors import AnchorGenerator
 
@@ -104,10 +104,9 @@ class AnchorQualityHead(DenseHead):
         levels = []
         for anchors, cls, reg, quality in zip(self.grid(outputs.logits), *outputs):
             scores = flatten_levels([cls], self.num_classes).float().sigmoid()
-            deltas = flatten_levels([reg], 4)
+            boxes = Encoded(self.coder.decode, anchors, flatten_levels([reg], 4))
             good = flatten_levels([quality], 1)[..., 0].float().sigmoid()
-            decode = lambda i, p, a=anchors, d=deltas: self.coder.decode(a[p], d[i, p])  # noqa: E731
-            levels.append(self.selection.candidates(scores, decode, sizes, good))
+            levels.append(self.selection.candidates(scores, boxes, sizes, good))
         return self.selection.predictions(levels, batch)
 
     def grid(self, maps: Sequence[Tensor]) -> list[Tensor]:

@@ -11,7 +11,7 @@ from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.coders import DeltaCoder, SideCoder
 from omma_detection.models.heads.dense import DenseHead, map_sizes, shared_towers
-from omma_detection.models.heads.detections import Selection, image_sizes
+from omma_detection.models.heads.detections import Encoded, Selection, image_sizes
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.priors import AnchorGenerator
 
@@ -84,9 +84,8 @@ class AnchorTowers(DenseHead):
         levels = []
         for anchors, cls, reg in zip(self.grid(outputs[0]), *outputs):
             scores = flatten_levels([cls], self.num_classes).float().sigmoid()
-            deltas = flatten_levels([reg], 4)
-            decode = lambda i, p, a=anchors, d=deltas: self.coder.decode(a[p], d[i, p])  # noqa: E731
-            levels.append(self.selection.candidates(scores, decode, sizes))
+            boxes = Encoded(self.coder.decode, anchors, flatten_levels([reg], 4))
+            levels.append(self.selection.candidates(scores, boxes, sizes))
         return self.selection.predictions(levels, batch)
 
     def covered(self, maps: Sequence[Tensor], batch: Batch) -> Tensor:

@@ -51,6 +51,22 @@ class Candidates:
         return cls(boxes, scores, labels, images, together)
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Boxes (N, P, 4) that are decoded only where they are read: few of all get so far."""
+
+    decode: Callable[[Tensor, Tensor], Tensor]
+    """From priors (K, ...) and values (K, ...) to boxes (K, 4) xyxy, in transformed pixels."""
+    priors: Tensor
+    """(P, ...)"""
+    values: Tensor
+    """(N, P, ...)"""
+
+    def __getitem__(self, index: tuple[Tensor, Tensor]) -> Tensor:
+        image, position = index
+        return self.decode(self.priors[position], self.values[image, position])
+
+
 @register
 @dataclass(frozen=True, kw_only=True)
 class SoftNMS:
@@ -153,7 +169,7 @@ class Selection:
     def candidates(
         self,
         scores: Tensor,
-        boxes_at: Callable[[Tensor, Tensor], Tensor],
+        boxes: Tensor | Encoded,
         sizes: Tensor,
         quality: Tensor | None = None,
         first: int = 0,
@@ -162,46 +178,44 @@ class Selection:
 
         Args:
             scores: (N, P, C) in 0..1.
-            boxes_at: for images (K,) and positions (K,) the boxes (K, 4) xyxy, in transformed pixels.
+            boxes: (N, P, 4) xyxy, in transformed pixels.
             sizes: (N, 2) heights and widths of the images.
             quality: (N, P), what the scores of the chosen pairs are multiplied by.
             first: number of the level's first prior, from which ``places`` count.
         """
         image, position, label, score = top_candidates(scores, self.score_threshold, self.pre_nms)
-        boxes = boxes_at(image, position)
+        found = boxes[image, position]
         if self.clip:
-            boxes = clip_boxes(boxes, sizes[image])
+            found = clip_boxes(found, sizes[image])
         if quality is not None:
             score = score * quality[image, position]
-        return Candidates(boxes, score, label, image, position + first)
+        return Candidates(found, score, label, image, position + first)
 
-    def candidates_at_best(
-        self, scores: Tensor, boxes_at: Callable[[Tensor, Tensor], Tensor], sizes: Tensor
-    ) -> Candidates:
+    def candidates_at_best(self, scores: Tensor, boxes: Tensor | Encoded, sizes: Tensor) -> Candidates:
         """All pairs above the threshold at the ``pre_nms`` best positions; arguments as ``candidates``."""
         best = scores.amax(dim=2).topk(min(self.pre_nms, scores.shape[1]), dim=1).indices
         scores = scores.gather(1, best[..., None].expand(-1, -1, scores.shape[2]))
         image, rank, label = (scores > self.score_threshold).nonzero(as_tuple=True)
-        boxes = boxes_at(image, best[image, rank])
+        found = boxes[image, best[image, rank]]
         if self.clip:
-            boxes = clip_boxes(boxes, sizes[image])
-        return Candidates(boxes, scores[image, rank, label], label, image)
+            found = clip_boxes(found, sizes[image])
+        return Candidates(found, scores[image, rank, label], label, image)
 
-    def found(self, levels: Sequence[Candidates], batch: Batch) -> list[Candidates]:
-        """Candidates of all levels in transformed pixels -> each image's boxes in original pixels.
-
-        Boxes without area are dropped; NMS works within each class.
-        """
+    def pool(self, levels: Sequence[Candidates], batch: Batch) -> Candidates:
+        """Candidates of all levels in transformed pixels -> those with area, in original pixels."""
         pool = Candidates.cat(levels)
         scale = box_scales(batch, pool.boxes.device)[pool.images]
-        pool = filter_small(replace(pool, boxes=pool.boxes / scale), 0)
+        return filter_small(replace(pool, boxes=pool.boxes / scale), 0)
+
+    def best(self, pool: Candidates, num_images: int) -> list[Candidates]:
+        """What NMS within each class leaves of each image's boxes."""
         return suppress(
-            pool,
-            len(batch),
-            iou_threshold=self.nms_iou,
-            max_per_image=self.max_per_image,
-            soft=self.soft,
+            pool, num_images, iou_threshold=self.nms_iou, max_per_image=self.max_per_image, soft=self.soft
         )
+
+    def found(self, levels: Sequence[Candidates], batch: Batch) -> list[Candidates]:
+        """Candidates of all levels in transformed pixels -> each image's best boxes in original pixels."""
+        return self.best(self.pool(levels, batch), len(batch))
 
     def predictions(self, levels: Sequence[Candidates], batch: Batch) -> list[Prediction]:
         """As ``found``, as predictions."""

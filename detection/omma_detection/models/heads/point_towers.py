@@ -13,7 +13,7 @@ from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.coders import distances_to_boxes
 from omma_detection.models.heads.dense import DenseHead, conv_tower, map_sizes
-from omma_detection.models.heads.detections import Candidates, Selection, image_sizes
+from omma_detection.models.heads.detections import Candidates, Encoded, Selection, image_sizes
 from omma_detection.models.heads.targets import flatten_levels
 from omma_detection.models.priors import PointGenerator
 
@@ -124,10 +124,9 @@ class PointTowers(DenseHead):
         grid = self.grid(outputs.logits)
         for points, cls, reg, ctr in zip(grid, outputs.logits, outputs.distances, outputs.centerness):
             scores = flatten_levels([cls], self.num_classes).float().sigmoid()
-            sides = flatten_levels([reg], 4)
+            boxes = Encoded(distances_to_boxes, points, flatten_levels([reg], 4))
             quality = flatten_levels([ctr], 1)[..., 0].float().sigmoid()
-            boxes_at = lambda i, p, a=points, d=sides: distances_to_boxes(a[p], d[i, p])  # noqa: E731
-            levels.append(self.selection.candidates(scores, boxes_at, sizes, quality, first))
+            levels.append(self.selection.candidates(scores, boxes, sizes, quality, first))
             first += len(points)
         return levels
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from omma.parallel import normalizer
 from omma.structures import Sample
 from omma_detection.models.assigners import Assignment, MaxIoUAssigner
 from omma_detection.models.samplers import BoxSampler
@@ -66,6 +67,14 @@ def draw(assignments: Sequence[Assignment], sampler: BoxSampler) -> tuple[Tensor
         used[row, sampled.negative] = True
         count += max(len(sampled.positive), 1) + max(len(sampled.negative), 1)
     return positive, used, count
+
+
+def count_positives(positive: Tensor) -> Tensor | float:
+    """What losses of positives (N, P) bool are divided by.
+
+    Each image counts at least once, so that images without objects don't raise the average.
+    """
+    return normalizer(positive.sum(dim=1).clamp(min=1).sum())
 
 
 def gather(values: Tensor, assignment: Assignment) -> Tensor:
