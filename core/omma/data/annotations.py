@@ -135,7 +135,7 @@ class Annotations:
     starts: Tensor
     """(I + 1,) int64: image i has the objects from ``starts[i]`` to ``starts[i + 1]``."""
     boxes: Tensor
-    """(O, 4) float32 xyxy, pixels, inside the image."""
+    """(O, 4) float32 xyxy, pixels, inside the image unless the reader leaves them uncut."""
     labels: Tensor
     """(O,) int32"""
     crowd: Tensor

@@ -206,6 +206,7 @@ def build_annotations(
     *,
     place: Callable[[int], str],
     masks_only: bool = False,
+    cut: bool = True,
 ) -> Annotations:
     """Sort objects by image, drop and clip what no model can learn from, and count that in ``report``.
 
@@ -218,6 +219,7 @@ def build_annotations(
         report: takes the counts.
         place: number of an object -> where it stands, for the report.
         masks_only: drop objects without a segmentation too.
+        cut: clip boxes; otherwise they stay as they are.
 
     Raises:
         DataError: a run-length encoding has another size than its image.
@@ -241,7 +243,7 @@ def build_annotations(
         drop(np.any(clipped[:, 2:] <= clipped[:, :2], axis=1), "objects dropped: a box outside its image")
         # Annotation tools round; a hundredth of a pixel is no mistake.
         beyond = keep & (np.abs(clipped - boxes).max(axis=1, initial=0) > 0.01)
-    if beyond.any():
+    if cut and beyond.any():
         where = place(int(np.flatnonzero(beyond)[0]))
         report.note("boxes clipped: they reached over the edge of the image", where, int(beyond.sum()))
     if segmentations is not None and objects.masks is not None:
@@ -251,7 +253,7 @@ def build_annotations(
             drop(_without_mask(segmentations), "objects dropped: no mask")
         report.note("rings dropped: fewer than three points", "segmentation", objects.masks.short_rings)
     order = torch.from_numpy(np.flatnonzero(keep)[np.argsort(owner[keep], kind="stable")])
-    return _assemble(images, objects, clipped, segmentations, order)
+    return _assemble(images, objects, clipped if cut else boxes, segmentations, order)
 
 
 def _assemble(

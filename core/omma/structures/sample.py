@@ -24,6 +24,8 @@ class DataInfo:
     """Label ``i`` is called ``classes[i]``; background is not a class."""
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Labels that are also judged apart, by what they are called: LVIS' rare, common and frequent classes."""
+    ancestors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Labels of the wider classes that the objects of a label belong to as well: a sparrow is a bird."""
 
 
 @dataclass(frozen=True)

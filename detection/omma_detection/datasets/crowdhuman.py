@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from omma.data.annotations import Report
-from omma.data.columns import ImageColumns, ObjectColumns, build_annotations, require_images
-from omma.data.images import image_size
+from omma.data.columns import ObjectColumns, build_annotations, require_images
+from omma.data.lines import read_lines
 from omma.data.paths import inside, under
 from omma.data.transforms import AnyTransform
 from omma.errors import DataError
 from omma.registry import register
 from omma_detection.datasets.base import DetectionDataset, OnError
+from omma_detection.datasets.on_disk import ImagesOnDisk
 
 CLASSES = ("person",)
 _KINDS = {"full": "fbox", "visible": "vbox", "head": "hbox"}
@@ -24,13 +25,15 @@ class CrowdHumanDetection(DetectionDataset):
     """Images and an ``.odgt`` file, whose every line is one image in JSON.
 
     The one class is ``person``. Regions tagged ``mask`` (crowds, reflections) and people marked ``ignore``
-    are neither right nor wrong to find. Boxes are cut at the edge of the image, full bodies too.
+    are neither right nor wrong to find. Boxes of whole bodies reach over the edge of the image where the
+    bodies do, as models of crowds learn them.
 
     Args:
         annotations: the file.
         images: folder of the images, called by their ``ID``.
         root: folder that both are relative to.
         box: of the whole body, of what is visible of it, or of the head.
+        cut: cut boxes at the edge of the image.
         transforms: applied to each sample.
         drop_empty: leave out images without objects.
         on_error: what happens when an image can't be read. Sizes are read from all images at once, and
@@ -47,15 +50,17 @@ class CrowdHumanDetection(DetectionDataset):
         images: str,
         root: str | None = None,
         box: Literal["full", "visible", "head"] = "full",
+        cut: bool = False,
         transforms: tuple[AnyTransform, ...] = (),
         drop_empty: bool = False,
         on_error: OnError = "raise",
     ) -> None:
         report, folder = Report(), under(root, images)
-        reader = _Reader(under(root, annotations), folder, _KINDS[box], report)
-        reader.read(skip=on_error == "skip")
-        require_images(reader.images, str(reader.path))
-        table = build_annotations(reader.images, reader.objects, report, place=lambda i: reader.places[i])
+        pictures = ImagesOnDisk(folder, report, skip=on_error == "skip")
+        reader = _Reader(under(root, annotations), pictures, _KINDS[box])
+        reader.read()
+        require_images(pictures, str(reader.path))
+        table = build_annotations(pictures, reader.objects, report, place=lambda i: reader.places[i], cut=cut)
         super().__init__(
             table,
             folder=folder,
@@ -71,24 +76,18 @@ class CrowdHumanDetection(DetectionDataset):
 class _Reader:
     """Collects the images line by line."""
 
-    def __init__(self, path: Path, folder: Path, key: str, report: Report) -> None:
-        self.path, self.folder, self.key, self.report = path, folder, key, report
-        self.images, self.objects = ImageColumns(), ObjectColumns(segmentations=False)
+    def __init__(self, path: Path, images: ImagesOnDisk, key: str) -> None:
+        self.path, self.images, self.key = path, images, key
+        self.objects = ObjectColumns(segmentations=False)
         self.places: list[str] = []
         self.seen: set[str] = set()
 
-    def read(self, *, skip: bool) -> None:
-        try:
-            lines = self.path.read_text(encoding="utf-8-sig").split("\n")
-        except OSError as error:
-            raise DataError(f"{self.path}: can't be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise DataError(f"{self.path}: expected lines of JSON, found bytes that are no UTF-8") from None
-        for number, line in enumerate(lines, 1):
+    def read(self) -> None:
+        for number, line in enumerate(read_lines(self.path), 1):
             if line.strip():
-                self.line(line, f"{self.path}:{number}", skip=skip)
+                self.line(line, f"{self.path}:{number}")
 
-    def line(self, text: str, where: str, *, skip: bool) -> None:
+    def line(self, text: str, where: str) -> None:
         try:
             record: Any = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -101,15 +100,9 @@ class _Reader:
             raise DataError(f"{where}: the image '{id}' stands on a line before, too")
         self.seen.add(id)
         name = inside(f"{id}.jpg", where)
-        try:
-            size = image_size(self.folder / name)
-        except DataError as error:
-            if not skip:
-                raise
-            self.report.note("images left out: they can't be read", str(error))
-            return
         row = len(self.images)
-        self.images.add(name, id, *size)
+        if self.images.add_file(name, id) is None:
+            return
         for number, box in enumerate(boxes):
             self.object(row, box, f"{where}: gtboxes[{number}]")
 

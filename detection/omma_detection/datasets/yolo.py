@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from omma.config.source import ConfigError, Source
 from omma.data.annotations import Report
-from omma.data.columns import ImageColumns, ObjectColumns, build_annotations, require_images
-from omma.data.images import image_size
+from omma.data.columns import ObjectColumns, build_annotations, require_images
+from omma.data.lines import read_lines
 from omma.data.paths import inside
 from omma.data.transforms import AnyTransform
 from omma.errors import DataError
 from omma.registry import register
 from omma_detection.datasets.base import DetectionDataset, OnError
 from omma_detection.datasets.classes import class_list, match_classes
+from omma_detection.datasets.on_disk import ImagesOnDisk
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _FARTHEST = 2.0
@@ -67,15 +67,16 @@ class YoloDetection(DetectionDataset):
             match_classes(wanted, found, str(folder), all_needed=True)
         names = wanted or found
         labels = [names.index(name) if name in names else -1 for name in found]
-        reader = _Reader(folder / "images" / split, folder / "labels" / split, labels, report, masks=masks)
-        reader.read(skip=on_error == "skip")
-        require_images(reader.images, str(reader.folder))
+        pictures = ImagesOnDisk(folder / "images" / split, report, skip=on_error == "skip")
+        reader = _Reader(pictures, folder / "labels" / split, labels, report, masks=masks)
+        reader.read()
+        require_images(pictures, str(pictures.folder))
         table = build_annotations(
-            reader.images, reader.objects, report, place=lambda i: reader.places[i], masks_only=masks
+            pictures, reader.objects, report, place=lambda i: reader.places[i], masks_only=masks
         )
         super().__init__(
             table,
-            folder=reader.folder,
+            folder=pictures.folder,
             classes=names,
             report=report,
             transforms=transforms,
@@ -88,35 +89,33 @@ class YoloDetection(DetectionDataset):
 class _Reader:
     """Collects a split image by image, in the order of their names."""
 
-    def __init__(self, folder: Path, texts: Path, labels: list[int], report: Report, *, masks: bool) -> None:
-        self.folder, self.texts, self.labels, self.report = folder, texts, labels, report
-        self.images, self.objects = ImageColumns(), ObjectColumns(segmentations=masks)
+    def __init__(
+        self, images: ImagesOnDisk, texts: Path, labels: list[int], report: Report, *, masks: bool
+    ) -> None:
+        self.images, self.texts, self.labels, self.report = images, texts, labels, report
+        self.objects = ObjectColumns(segmentations=masks)
         self.masks = masks
         self.places: list[str] = []
 
-    def read(self, *, skip: bool) -> None:
-        if not self.folder.is_dir():
-            raise DataError(f"{self.folder}: expected a folder of images, found none")
+    def read(self) -> None:
+        folder = self.images.folder
+        if not folder.is_dir():
+            raise DataError(f"{folder}: expected a folder of images, found none")
         if not self.texts.is_dir():
             raise DataError(f"{self.texts}: expected a folder of text files with boxes, found none")
-        for path in sorted(file for file in self.folder.rglob("*") if file.suffix.lower() in _ENDINGS):
-            try:
-                size = image_size(path)
-            except DataError as error:
-                if not skip:
-                    raise
-                self.report.note("images left out: they can't be read", str(error))
-                continue
-            self.image(path.relative_to(self.folder), size)
+        for path in sorted(file for file in folder.rglob("*") if file.suffix.lower() in _ENDINGS):
+            self.image(path.relative_to(folder))
 
-    def image(self, name: Path, size: tuple[int, int]) -> None:
+    def image(self, name: Path) -> None:
         row = len(self.images)
-        self.images.add(name.as_posix(), name.with_suffix("").as_posix(), *size)
+        size = self.images.add_file(name.as_posix(), name.with_suffix("").as_posix())
+        if size is None:
+            return
         text = (self.texts / name).with_suffix(".txt")
         if not text.exists():
             self.report.note("images without a text file; they count as empty", str(text))
             return
-        for number, line in enumerate(_lines(text), 1):
+        for number, line in enumerate(read_lines(text), 1):
             if line.strip():
                 self.object(row, line.split(), size, f"{text}:{number}")
 
@@ -167,7 +166,7 @@ def class_names(folder: Path) -> tuple[str, ...]:
         raise DataError(
             f"{folder}: expected the names of the classes in data.yaml or classes.txt, found neither"
         )
-    names = tuple(line.strip() for line in _lines(folder / "classes.txt") if line.strip())
+    names = tuple(line.strip() for line in read_lines(folder / "classes.txt") if line.strip())
     return _checked(names, folder / "classes.txt")
 
 
@@ -175,7 +174,7 @@ def _names_from_yaml(path: Path) -> tuple[str, ...]:
     # As a config is read: nothing expands or runs, and a class called 'no' stays one.
     source = Source(str(path))
     try:
-        content: Any = source.read("\n".join(_lines(path)))
+        content: Any = source.read("\n".join(read_lines(path)))
     except ConfigError as error:
         raise DataError(str(error.problems[0])) from None
     if source.problems:
@@ -198,15 +197,6 @@ def _checked(names: tuple[str, ...], path: Path) -> tuple[str, ...]:
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise DataError(f"{path}: expected each class once, got {', '.join(twice)} more than once")
     return names
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        yield from path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: expected text, found bytes that are no UTF-8") from None
 
 
 def _from_center(values: list[float]) -> tuple[float, float, float, float]:

@@ -76,8 +76,8 @@ def make_record(
         crowd=_array(target["crowd"]).astype(bool) if "crowd" in target else np.zeros(count, dtype=bool),
         area=_array(target["area"]) if "area" in target else sides.prod(axis=1),
     )
-    if "absent" in target and "partial" in target:
-        record.absent, record.partial = _array(target["absent"]), _array(target["partial"])
+    record.absent = _array(target["absent"]) if "absent" in target else None
+    record.partial = _array(target["partial"]) if "partial" in target else None
     if masks:
         record.masks = _predicted_masks(prediction, target, order)
         record.true_masks = _true_masks(target)

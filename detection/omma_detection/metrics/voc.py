@@ -48,6 +48,8 @@ class VocMetric(Metric):
     """
 
     records: dict[int, Record]
+    challenge = "VOC"
+    """Whose rules these are; the number is called after it."""
 
     def __init__(
         self,
@@ -86,7 +88,9 @@ class VocMetric(Metric):
         if reason := complaint(self.records, self.info.classes):
             warnings.warn(reason, stacklevel=2)
         measured = [curve.ap for curve in self._curves() if not np.isnan(curve.ap)]
-        return {f"voc/{self.name}": float(np.mean(measured)) if measured else float("nan")}
+        return {
+            f"{self.challenge.lower()}/{self.name}": float(np.mean(measured)) if measured else float("nan")
+        }
 
     def report(self) -> MetricReport:
         """Per-class table, precision-recall curves, confusion matrix and worst images."""
@@ -102,7 +106,7 @@ class VocMetric(Metric):
         }
         title = f"Precision over recall at IoU {self.iou:g}"
         return MetricReport(
-            tables=[count_table("Classes (VOC)", self.records, classes, columns)],
+            tables=[count_table(f"Classes ({self.challenge})", self.records, classes, columns)],
             curves=[Curves(title, "recall", "precision", lines, x_range=(0.0, 1.0), y_range=(0.0, 1.0))],
             matrices=[confusion(self.records, classes, self.score_threshold)],
             rankings=[worst_images(self.records, classes, self.score_threshold)],
@@ -146,14 +150,18 @@ class VocMetric(Metric):
         return PrecisionRecall(recall, precision, self._average(recall, precision))
 
     def _average(self, recall: np.ndarray, precision: np.ndarray) -> float:
-        if not len(recall):
-            return 0.0
+        if self.interpolation == "area" or not len(recall):
+            return area_under(recall, precision)
         envelope = np.maximum.accumulate(precision[::-1])[::-1]
-        if self.interpolation == "area":
-            return float((np.diff(recall, prepend=0.0) * envelope).sum())
         # Not linspace: a recall of 3 / 10 reaches 0.3, and linspace has 0.30000000000000004.
         places = np.searchsorted(recall, np.arange(11) / 10, side="left")
         return float(np.append(envelope, 0.0)[places].mean())
+
+
+def area_under(recall: np.ndarray, precision: np.ndarray) -> float:
+    """Area under (P,) precision over rising recall, where each recall has the best precision from it on."""
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((np.diff(recall, prepend=0.0) * envelope).sum())
 
 
 def _match(record: Record) -> tuple[np.ndarray, np.ndarray]:
