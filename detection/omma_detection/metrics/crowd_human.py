@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from omma.metrics import Curves, Metric, MetricReport
 from omma.registry import register
 from omma.structures import Prediction, Target
-from omma_detection.metrics.findings import confusion, pairwise_iou, worst_images
+from omma_detection.metrics.findings import confusion, overlaps, worst_images
 from omma_detection.metrics.records import Record, check_labels, complaint, make_record
 
 _FALSE_PER_IMAGE = (0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0)
@@ -122,12 +122,12 @@ def _cut(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _outcomes(record: Record, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Scores of the predictions of an image that count, and whether each is right."""
     people, regions = record.true_boxes[~record.crowd], record.true_boxes[record.crowd]
-    iou, ignored = pairwise_iou(record.boxes, people), _inside(record.boxes, regions, threshold)
+    iou, ignored = overlaps(record.boxes, people), _inside(record.boxes, regions, threshold)
     free = np.ones(len(people), dtype=bool)
     right = np.zeros(len(record.boxes), dtype=bool)
-    for row, overlaps in enumerate(iou):
-        best = int(np.where(free, overlaps, 0).argmax()) if len(people) else 0
-        if len(people) and free[best] and overlaps[best] > threshold:
+    for row, own in enumerate(iou):
+        best = int(np.where(free, own, 0).argmax()) if len(people) else 0
+        if len(people) and free[best] and own[best] > threshold:
             right[row], free[best] = True, False
     counted = right | ~ignored
     return record.scores[counted], right[counted]
@@ -137,7 +137,7 @@ def _shared(record: Record, score: float, threshold: float) -> tuple[int, int]:
     """Matched pairs of an image, and predictions and people together, a pair counted once."""
     boxes = record.boxes[record.scores > score]
     people, regions = record.true_boxes[~record.crowd], record.true_boxes[record.crowd]
-    near = pairwise_iou(boxes, people) >= threshold
+    near = overlaps(boxes, people) >= threshold
     partner = np.full(len(boxes), -1)
     if near.size:
         partner = maximum_bipartite_matching(csr_matrix(near), perm_type="column")
@@ -151,7 +151,7 @@ def _shared(record: Record, score: float, threshold: float) -> tuple[int, int]:
 
 def _inside(boxes: np.ndarray, regions: np.ndarray, threshold: float) -> np.ndarray:
     """(N,) bool: boxes of which more than the share ``threshold`` lies in one region."""
-    share = pairwise_iou(boxes, regions, np.ones(len(regions), dtype=bool))
+    share = overlaps(boxes, regions, np.ones(len(regions), dtype=bool))
     return (share > threshold).any(axis=1)
 
 

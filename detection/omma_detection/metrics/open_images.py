@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from omma.registry import register
-from omma_detection.metrics.findings import pairwise_iou
+from omma_detection.metrics.findings import overlaps
 from omma_detection.metrics.records import Record
 from omma_detection.metrics.voc import PrecisionRecall, VocMetric, area_under
 
@@ -76,11 +76,11 @@ def _outcomes(record: Record, found: np.ndarray, true: np.ndarray, threshold: fl
     """Of one class in one image: ``found`` and ``true`` are positions, predictions by falling score."""
     boxes, scores = record.boxes[found], record.scores[found]
     singles, groups = true[~record.crowd[true]], true[record.crowd[true]]
-    right = _first_hits(pairwise_iou(boxes, record.true_boxes[singles]), threshold)
+    right = _first_hits(overlaps(boxes, record.true_boxes[singles]), threshold)
     counted = np.ones(len(found), dtype=bool)
     heads: list[int] = []
     if len(groups) and len(found):
-        share = pairwise_iou(boxes, record.true_boxes[groups], np.ones(len(groups), dtype=bool))
+        share = overlaps(boxes, record.true_boxes[groups], np.ones(len(groups), dtype=bool))
         inside = ~right & (share.max(axis=1) >= threshold)
         counted = ~inside
         owner = share.argmax(axis=1)[inside]
