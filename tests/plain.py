@@ -20,16 +20,20 @@ from omma.experiment import Experiment
 class PlainBackbone(Backbone):
     """One convolution of the averaged image for each map: the shapes of any backbone without its cost."""
 
-    def __init__(self, out_channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
+    def __init__(
+        self, out_channels: tuple[int, ...], strides: tuple[int, ...], class_tokens: bool = False
+    ) -> None:
         super().__init__()
         self.out_channels, self.strides = tuple(out_channels), tuple(strides)
+        self.class_tokens = class_tokens
         self.convs = nn.ModuleList(nn.Conv2d(3, c, 3, padding=1) for c in out_channels)
         # Not every neck uses all maps, so that some could get no gradient.
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         pooled = [F.avg_pool2d(x, s, ceil_mode=True) for s in self.strides]
-        return tuple(conv(p).relu() for conv, p in zip(self.convs, pooled))
+        maps = tuple(conv(p).relu() for conv, p in zip(self.convs, pooled))
+        return maps + tuple(m.mean((2, 3)) for m in maps) if self.class_tokens else maps
 
 
 class PlainRecursiveBackbone(PlainBackbone):
@@ -60,7 +64,9 @@ def with_plain_backbone(plan: Plan) -> Plan:
     backbone = plan.value.arguments["backbone"]
     with torch.device("meta"):
         real = Plan(backbone, plan.config).build()
-    plain = Part(PlainBackbone, {"out_channels": real.out_channels, "strides": real.strides}, backbone.path)
+    shapes = {"out_channels": real.out_channels, "strides": real.strides}
+    tokens = {"class_tokens": backbone.arguments.get("return_class_token", False)}
+    plain = Part(PlainBackbone, shapes | tokens, backbone.path)
     return Plan(replace(plan.value, arguments={**plan.value.arguments, "backbone": plain}), plan.config)
 
 
