@@ -15,7 +15,14 @@ from omma.model import Model
 from ..plain import composition, model_plan, with_plain_backbone
 
 CLASSES = 3
-WIDTHS = {"channels": 32, "fine_channels": 16, "inner_channels": 16, "update_channels": 16, "hidden": 32}
+WIDTHS = {
+    "channels": 32,
+    "fine_channels": 16,
+    "inner_channels": 16,
+    "update_channels": 16,
+    "hidden": 32,
+    "heads": 2,
+}
 """The most that heads may have of each."""
 
 

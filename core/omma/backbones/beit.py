@@ -72,6 +72,7 @@ class BEiT(PlainTransformer):
             image_size=image_size,
             patch=patch,
             patch_padding=0,
+            patch_bias=True,
             channels=channels,
             class_token="used",
             positions=positions,

@@ -33,6 +33,7 @@ class PlainTransformer(Backbone):
         image_size: tuple[int, int],
         patch: int,
         patch_padding: int,
+        patch_bias: bool,
         channels: int,
         class_token: ClassToken,
         positions: bool,
@@ -44,7 +45,7 @@ class PlainTransformer(Backbone):
             raise ValueError(f"an image of {image_size} holds no patch of {patch} pixels")
         self.patch, self.interpolation, self.class_token = patch, interpolation, class_token
         self.grid = (image_size[0] // patch, image_size[1] // patch)
-        self.patch_embed = PatchEmbed(channels, patch, patch_padding)
+        self.patch_embed = PatchEmbed(channels, patch, patch_padding, bias=patch_bias)
         has_token = class_token != "none"
         if has_token:
             self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
@@ -154,6 +155,7 @@ class VisionTransformer(PlainTransformer):
         image_size: height and width that the learnt positions are for, pixels; others interpolate them.
         patch: side of the patches, pixels.
         patch_padding: zeros around the image; 0: only as many, below and to the right, as fill up patches.
+        patch_bias: whether patches become tokens with a bias; MMSegmentation's networks have none.
         channels: of the tokens.
         depth: blocks.
         heads: attention heads.
@@ -183,6 +185,7 @@ class VisionTransformer(PlainTransformer):
         image_size: tuple[int, int] = (224, 224),
         patch: int = 16,
         patch_padding: int = 0,
+        patch_bias: bool = True,
         channels: int = 768,
         depth: int = 12,
         heads: int = 12,
@@ -207,6 +210,7 @@ class VisionTransformer(PlainTransformer):
             image_size=image_size,
             patch=patch,
             patch_padding=patch_padding,
+            patch_bias=patch_bias,
             channels=channels,
             class_token=class_token,
             positions=True,
@@ -242,10 +246,10 @@ class VisionTransformer(PlainTransformer):
 class PatchEmbed(nn.Module):
     """Patches as vectors: (N, 3, H, W) to (N, h, w, C)."""
 
-    def __init__(self, channels: int, patch: int, padding: int) -> None:
+    def __init__(self, channels: int, patch: int, padding: int, *, bias: bool) -> None:
         super().__init__()
         self.patch, self.padding = patch, padding
-        self.projection = nn.Conv2d(3, channels, patch, stride=patch, padding=padding)
+        self.projection = nn.Conv2d(3, channels, patch, stride=patch, padding=padding, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, h, w, C), h = ceil(H / patch) where nothing is padded all around."""

@@ -152,7 +152,7 @@ def _shared(record: Record, score: float, threshold: float) -> tuple[int, int]:
 def _inside(boxes: np.ndarray, regions: np.ndarray, threshold: float) -> np.ndarray:
     """(N,) bool: boxes of which more than the share ``threshold`` lies in one region."""
     share = overlaps(boxes, regions, np.ones(len(regions), dtype=bool))
-    return (share > threshold).any(axis=1)
+    return np.any(share > threshold, axis=1)
 
 
 def _precision(right: np.ndarray, people: int) -> float:

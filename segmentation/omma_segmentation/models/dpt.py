@@ -17,8 +17,8 @@ from omma_segmentation.models.heads.decode_head import FeatureHead, PixelLosses
 class DPTHead(FeatureHead):
     """Tokens of four blocks reassembled to maps at 4, 2, 1 and 1/2 times their size, fused coarse to fine.
 
-    It takes a ``VisionTransformer`` with ``return_class_token: true``, whose class tokens lie behind the maps,
-    in the same order.
+    It takes a ``VisionTransformer`` with ``return_class_token: true``: its class tokens lie behind the maps,
+    in their order.
 
     Args:
         in_channels: of the maps.
