@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,7 +73,10 @@ def lookup(name: str) -> Callable[..., Any]:
     if name not in _table and (place := places().get(name)):
         importlib.import_module(place.module)
     if name not in _table:
-        near = difflib.get_close_matches(name, names(), 3)
+        # Of names that are as near, the one that begins alike is likelier meant.
+        near = sorted(
+            difflib.get_close_matches(name, names(), 3), key=lambda other: -len(commonprefix([name, other]))
+        )
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "is its package installed?"
         raise RegistryError(f"nothing is registered as '{name}'", hint)
     return _table[name]

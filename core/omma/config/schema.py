@@ -145,7 +145,7 @@ class _Writer:
             *(each for each in classes if takes_fields(each)),
             *(self.parts[name][0] for name in fitting),
         ]
-        keys = {"type", *(key for taker in takers for key in _keys(taker))}
+        keys = {"type", "type!", *(key for taker in takers for key in _keys(taker))}
         branches = [
             {
                 "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
@@ -155,7 +155,7 @@ class _Writer:
         ]
         return {
             "type": "object",
-            "properties": {"type": {"enum": fitting}},
+            "properties": {"type": {"enum": fitting}, "type!": {"enum": fitting}},
             "propertyNames": {"enum": sorted(keys)},
             "allOf": branches,
         }
