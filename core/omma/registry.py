@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,9 +73,7 @@ def lookup(name: str) -> Callable[..., Any]:
         importlib.import_module(place.module)
     if name not in _table:
         # Of names that are as near, the one that begins alike is likelier meant.
-        near = sorted(
-            difflib.get_close_matches(name, names(), 3), key=lambda other: -len(commonprefix([name, other]))
-        )
+        near = sorted(difflib.get_close_matches(name, names(), 3), key=lambda other: other[:1] != name[:1])
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "is its package installed?"
         raise RegistryError(f"nothing is registered as '{name}'", hint)
     return _table[name]
