@@ -94,6 +94,6 @@ def test_the_death_of_a_worker_is_heard_outside_of_the_loader():
         os.kill(worker.pid, signal.SIGKILL)
         time.sleep(5)
 
-    with pytest.raises(ProcessError, match="killed by SIGKILL (between two images|on image)"):
+    with pytest.raises(ProcessError, match=r"killed by SIGKILL (between two images|on image)"):
         kill_and_wait()
     batches.close()
