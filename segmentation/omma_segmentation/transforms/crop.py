@@ -34,17 +34,17 @@ class SemanticCrop(Transform):
         """The sample inside the window."""
         full_height, full_width = canvas(sample)
         height, width = min(self.height, full_height), min(self.width, full_width)
-        cropped = sample
-        for _ in range(self.tries):
-            top, left = choose(full_height - height + 1), choose(full_width - width + 1)
-            cropped = crop(sample, top, left, height, width)
-            if self._is_mixed(cropped):
+        top, left = choose(full_height - height + 1), choose(full_width - width + 1)
+        for _ in range(self.tries - 1):
+            if self._is_mixed(sample, slice(top, top + height), slice(left, left + width)):
                 break
-        return cropped
+            top, left = choose(full_height - height + 1), choose(full_width - width + 1)
+        return crop(sample, top, left, height, width)
 
-    def _is_mixed(self, sample: Sample) -> bool:
+    def _is_mixed(self, sample: Sample, rows: slice, columns: slice) -> bool:
         if self.largest_share == 1 or "semantic" not in sample:
             return True
-        counts = sample["semantic"].as_subclass(Tensor).flatten().bincount(minlength=256)
+        window = sample["semantic"].as_subclass(Tensor)[rows, columns]
+        counts = window.flatten().bincount(minlength=256)
         counts[IGNORED] = 0
         return bool((counts > 0).sum() > 1 and counts.max() < self.largest_share * counts.sum())
