@@ -54,8 +54,10 @@ def model_plan(name: str, classes: int) -> Plan:
     """The plan of a config's model for so many classes, without a file of weights."""
     names = ", ".join(f"class{i}" for i in range(classes))
     overrides = [f"data.num_classes={classes}", f"data.classes=[{names}]"]
-    if Config.load(name).get("model.backbone.weights") is not None:
-        overrides.append("model.backbone.weights=null")
+    # A backbone of one task may hold one of the core.
+    for part in ("model.backbone", "model.backbone.backbone"):
+        if Config.load(name).get(f"{part}.weights") is not None:
+            overrides.append(f"{part}.weights=null")
     return check(Config.load(name, overrides), Experiment)["model"]
 
 

@@ -28,8 +28,9 @@ import recipe
 def build(name: str) -> Model:
     """The model of a config, with the golden input in place of its normalisation and no file of weights."""
     config = Config.load(name)
-    if config.get("model.backbone.weights") is not None:
-        config = Config.load(name, ["model.backbone.weights=null"])
+    parts = ("model.backbone", "model.backbone.backbone")
+    files = [f"{part}.weights" for part in parts if config.get(f"{part}.weights") is not None]
+    config = Config.load(name, [f"{file}=null" for file in files])
     model = check(config, Experiment)["model"].build()
     model.preprocessor = Preprocessor(mean=(114, 114, 114), std=(58, 58, 58), divisor=1)
     return model.eval()

@@ -41,8 +41,9 @@ def reduced_model(name: str) -> Model:
     plan = model_plan(name, CLASSES)
     if _replaced(plan.value.arguments["backbone"]):
         plan = with_plain_backbone(plan)
-    heads = {key: narrow(plan.value.arguments.get(key)) for key in ("decode_head", "auxiliary_head")}
-    model = replace(plan.value, arguments=plan.value.arguments | heads)
+    parts = {key: narrow(plan.value.arguments.get(key)) for key in ("decode_head", "auxiliary_head")}
+    parts["backbone"] = shallow(plan.value.arguments["backbone"])
+    model = replace(plan.value, arguments=plan.value.arguments | parts)
     torch.manual_seed(0)
     return Plan(model, plan.config).build()
 
@@ -61,6 +62,15 @@ def narrow(value: Any) -> Any:
     if arguments.get("num_convs") != 0:  # such a head classifies the map that it takes
         arguments |= {key: min(arguments[key], most) for key, most in WIDTHS.items() if key in arguments}
     return replace(value, arguments=arguments)
+
+
+def shallow(backbone: Part) -> Part:
+    """A backbone whose inner one, where there is one of the core, is its shallowest kind."""
+    inner = backbone.arguments.get("backbone")
+    if not isinstance(inner, Part) or "depth" not in inner.arguments:
+        return backbone
+    inner = replace(inner, arguments=inner.arguments | {"depth": 18})
+    return replace(backbone, arguments=backbone.arguments | {"backbone": inner})
 
 
 def _replaced(backbone: Part) -> bool:

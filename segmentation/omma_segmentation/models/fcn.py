@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from omma.layers import ConvNormAct, NormKind
+from omma.layers import ConvNormAct, NormKind, SeparableConv
 from omma.registry import register
 from omma_segmentation.models.heads.context import Context
 from omma_segmentation.models.heads.decode_head import FeatureHead, PixelLosses
@@ -29,6 +30,7 @@ class FCNHead(FeatureHead):
         dilation: of the convolutions.
         concat_input: classify a convolution of the maps and the result together.
         context: what stands between the first two convolutions; null: nothing.
+        separable: depthwise separable convolutions.
         norm: kind of the norms.
         dropout: share of channels.
         align_corners: how maps and logits are resized.
@@ -47,6 +49,7 @@ class FCNHead(FeatureHead):
         dilation: int = 1,
         concat_input: bool = True,
         context: Context | None = None,
+        separable: bool = False,
         norm: NormKind = "sync_bn",
         dropout: float = 0.1,
         align_corners: bool = False,
@@ -70,16 +73,17 @@ class FCNHead(FeatureHead):
                 f"context stands between convolutions: num_convs must be 2 or more, got {num_convs}"
             )
         padding = kernel_size // 2
+        convolution = partial(SeparableConv, depthwise_act=False) if separable else ConvNormAct
         widths = [entering, *[channels] * num_convs]
         self.convs = nn.Sequential(
             *(
-                ConvNormAct(a, b, kernel_size, padding=padding * dilation, dilation=dilation, norm=norm)
+                convolution(a, b, kernel_size, padding=padding * dilation, dilation=dilation, norm=norm)
                 for a, b in pairwise(widths)
             )
         )
         self.concat_input = concat_input
         if concat_input:
-            self.conv_cat = ConvNormAct(
+            self.conv_cat = convolution(
                 entering + channels, channels, kernel_size, padding=padding, norm=norm
             )
         self.context_name = None if context is None else context.name
