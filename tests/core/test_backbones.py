@@ -28,6 +28,7 @@ SMALL: dict[str, Callable[..., Backbone]] = {
     "HourglassNet": partial(backbones.HourglassNet, channels=(8, 8, 12), blocks=(1, 2, 1), map_channels=8),
     "MixVisionTransformer": partial(backbones.MixVisionTransformer, channels=8, depths=(1, 1, 1, 1)),
     "MobileNetV2": partial(backbones.MobileNetV2, width=0.25),
+    "MobileNetV3": partial(backbones.MobileNetV3, size="small", out_indices=(0, 1, 3, 8)),
     "PyramidVisionTransformer": partial(
         backbones.PyramidVisionTransformer, channels=8, depths=(1, 1, 1, 1), train_size=64
     ),
@@ -176,7 +177,7 @@ def test_one_map_of_several_is_the_same_map_and_what_comes_after_isn_t_built(nam
 @pytest.mark.parametrize("name", [n for n in SMALL if takes(n, "out_indices")])
 @pytest.mark.parametrize(
     ("option", "message"),
-    [({"out_indices": (9,)}, "out_indices"), ({"frozen_stages": 9}, r"frozen_stages must be in -1\.\."),
+    [({"out_indices": (99,)}, "out_indices"), ({"frozen_stages": 99}, r"frozen_stages must be in -1\.\."),
      ({"out_indices": (2, 1)}, "rising order")],
 )  # fmt: skip
 def test_stages_that_there_aren_t_are_named(name: str, option: dict, message: str):
@@ -190,6 +191,8 @@ def test_stages_that_there_aren_t_are_named(name: str, option: dict, message: st
         (lambda: backbones.RegNetX(size="5gf"), "size must be one of 400mf"),
         (lambda: backbones.ConvNeXt(size="huge"), "size must be one of atto"),
         (lambda: backbones.EfficientNet(size="b9"), "size must be one of b0"),
+        (lambda: backbones.MobileNetV3(size="tiny"), "size must be one of small, large, got tiny"),
+        (lambda: backbones.MobileNetV3(tail_reduction=0), "tail_reduction must be positive, got 0"),
         (lambda: backbones.Res2Net(depth=18), "depth must be one of 50, 101, 152, got 18"),
         (lambda: backbones.ResNeSt(depth=18), "depth must be one of 50, 101, 152, 200, got 18"),
         (lambda: backbones.SwinTransformer(heads=(5, 6, 12, 24)), "divisible by heads"),

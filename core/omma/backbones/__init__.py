@@ -12,6 +12,7 @@ from omma.backbones.hourglass import HourglassNet
 from omma.backbones.hrnet import HRNet
 from omma.backbones.mit import MixVisionTransformer
 from omma.backbones.mobilenet_v2 import MobileNetV2
+from omma.backbones.mobilenet_v3 import MobileNetV3
 from omma.backbones.pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 from omma.backbones.regnet import RegNetX
 from omma.backbones.res2net import Res2Net
@@ -39,6 +40,7 @@ __all__ = [
     "HourglassNet",
     "MixVisionTransformer",
     "MobileNetV2",
+    "MobileNetV3",
     "Plugin",
     "PyramidVisionTransformer",
     "PyramidVisionTransformerV2",

@@ -6,11 +6,9 @@ import math
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torchvision.ops import StochasticDepth
 
 from omma.backbones.base import Backbone, check_stages, drop_rates, run
-from omma.layers import ConvNormAct, NormForm, NormKind, SqueezeExcitation
+from omma.layers import InvertedResidual, NormForm, NormKind, SameConv, SqueezeExcitation, rounded
 from omma.registry import register
 
 _NORM = NormForm(eps=1e-3)
@@ -58,7 +56,7 @@ class EfficientNet(Backbone):
         self.norm_eval = norm_eval
         self.out_indices = out_indices
         self.recompute = recompute
-        channels = _scaled(32, wide)
+        channels = rounded(32 * wide)
         widths = [channels]
         self.layers = nn.ModuleList([SameConv(3, channels, 3, stride=2, norm=norm, act="silu")])
         total = sum(math.ceil(count * deep) for part in _PARTS for _, _, count, _ in part)
@@ -68,15 +66,15 @@ class EfficientNet(Backbone):
                 break
             blocks = []
             for j, (kernel, width, count, expand) in enumerate(part):
-                width = _scaled(width, wide)
+                width = rounded(width * wide)
                 for k in range(math.ceil(count * deep)):
                     stride = 2 if i > 1 and j == k == 0 else 1
-                    blocks.append(Block(channels, width, kernel, stride, expand, next(rates), norm))
+                    blocks.append(_block(channels, width, kernel, stride, expand, next(rates), norm))
                     channels = width
             widths.append(channels)
             self.layers.append(nn.Sequential(*blocks))
         if max(out_indices) == 6:
-            widths.append(_scaled(1280, wide))
+            widths.append(rounded(1280 * wide))
             self.layers.append(SameConv(channels, widths[-1], 1, stride=1, norm=norm, act="silu"))
         self.out_channels = tuple(widths[i] for i in out_indices)
         self.strides = tuple((2, 2, 4, 8, 16, 32, 32)[i] for i in out_indices)
@@ -96,71 +94,22 @@ class EfficientNet(Backbone):
         return tuple(maps)
 
 
-class SameConv(ConvNormAct):
-    """A convolution that pads to ``stride`` times the output, more at the end than at the front."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        stride: int,
-        groups: int = 1,
-        norm: NormKind,
-        act: Literal["silu"] | None,
-    ) -> None:
-        super().__init__(
-            in_channels, out_channels, kernel_size, stride=stride, groups=groups, norm=norm, act=act
-        )
-        self.kernel_size, self.stride = kernel_size, stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride))."""
-        pads = []
-        for side in (x.shape[-1], x.shape[-2]):
-            missing = max((-(-side // self.stride) - 1) * self.stride + self.kernel_size - side, 0)
-            pads += [missing // 2, missing - missing // 2]
-        return super().forward(F.pad(x, pads) if any(pads) else x)
-
-
-class Block(nn.Module):
-    """Widen, depthwise convolution, weigh the channels, narrow; added to the input if the shapes agree."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int,
-        stride: int,
-        expand: int,
-        drop_path: float,
-        norm: NormKind,
-    ) -> None:
-        super().__init__()
-        inner = in_channels * expand
-        self.residual = stride == 1 and in_channels == out_channels
-        self.expand_conv = (
-            SameConv(in_channels, inner, 1, stride=1, norm=norm, act="silu") if expand > 1 else nn.Identity()
-        )
-        self.depthwise_conv = SameConv(
-            inner, inner, kernel, stride=stride, groups=inner, norm=norm, act="silu"
-        )
-        self.se = SqueezeExcitation(inner, inner // (expand * 4), act="silu")
-        self.linear_conv = SameConv(inner, out_channels, 1, stride=1, norm=norm, act=None)
-        self.drop_path = StochasticDepth(drop_path, "row")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C', H / stride, W / stride)."""
-        out = self.linear_conv(self.se(self.depthwise_conv(self.expand_conv(x))))
-        return x + self.drop_path(out) if self.residual else out
-
-
-def _scaled(channels: int, factor: float) -> int:
-    """The multiple of 8 next to ``factor`` times ``channels``, but not below nine tenths of it."""
-    wanted = channels * factor
-    rounded = max(8, int(wanted + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * wanted else rounded
+def _block(
+    before: int, width: int, kernel: int, stride: int, expand: int, drop_path: float, norm: NormKind
+) -> InvertedResidual:
+    return InvertedResidual(
+        before,
+        before * expand,
+        width,
+        kernel,
+        stride=stride,
+        squeeze=SqueezeExcitation(before * expand, before // 4, act="silu"),
+        norm=norm,
+        act="silu",
+        same_padding=True,
+        residual=stride == 1 and before == width,
+        drop_path=drop_path,
+    )
 
 
 _PARTS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from omma.backbones.base import Backbone, check_stages, run
-from omma.layers import Activation, ConvNormAct, NormKind
+from omma.layers import Activation, ConvNormAct, NormKind, rounded
 from omma.registry import register
 
 _LAYERS = (
@@ -150,9 +150,3 @@ class InvertedResidual(nn.Module):
         for name in self.order:
             out = getattr(self, name)(out)
         return x + out if self.residual else out
-
-
-def rounded(channels: float) -> int:
-    """The multiple of 8 next to ``channels``, but not below nine tenths of it."""
-    near = max(8, int(channels + 4) // 8 * 8)
-    return near + 8 if near < 0.9 * channels else near

@@ -10,10 +10,12 @@ from omma.layers.deform_conv import DeformConv2d, GuidedDeformConv2d, ModulatedD
 from omma.layers.encoder_block import EncoderBlock
 from omma.layers.ffn import FeedForward
 from omma.layers.init import init_conv, prior_bias
+from omma.layers.inverted_residual import InvertedResidual, rounded
 from omma.layers.masked_conv import MaskedConv2d
 from omma.layers.non_local import NonLocal2d
 from omma.layers.norm import LayerNorm2d, NormForm, NormKind, make_norm, norm_name
 from omma.layers.resize import resize
+from omma.layers.same_conv import SameConv
 from omma.layers.scale import Scale
 from omma.layers.self_attention import Biases, PackedSelfAttention, SelfAttention
 from omma.layers.separable import SeparableConv
@@ -37,6 +39,7 @@ __all__ = [
     "EncoderBlock",
     "FeedForward",
     "GuidedDeformConv2d",
+    "InvertedResidual",
     "LayerNorm2d",
     "MaskedConv2d",
     "ModulatedDeformConv2d",
@@ -47,6 +50,7 @@ __all__ = [
     "PackedSelfAttention",
     "PyramidPooling",
     "SAConv2d",
+    "SameConv",
     "Scale",
     "SelfAttention",
     "SeparableConv",
@@ -57,6 +61,7 @@ __all__ = [
     "norm_name",
     "prior_bias",
     "resize",
+    "rounded",
     "synchronize_batch_norms",
     "yolo_conv",
 ]

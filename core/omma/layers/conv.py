@@ -13,12 +13,13 @@ from omma.layers.norm import NormKind, make_norm, norm_name
 
 DeformVersion = Literal[1, 2]
 """Of deformable convolutions: 1, or 2 for the modulated kind."""
-Activation = Literal["relu", "relu6", "silu", "leaky_relu"]
+Activation = Literal["relu", "relu6", "silu", "hard_swish", "leaky_relu"]
 """``leaky_relu`` has a slope of 0.1 below zero, as in Darknet."""
 _ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
     "silu": nn.SiLU,
+    "hard_swish": nn.Hardswish,
     "leaky_relu": partial(nn.LeakyReLU, 0.1),
 }
 
