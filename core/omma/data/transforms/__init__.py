@@ -4,6 +4,7 @@ from omma.data.transforms.affine import RandomAffine
 from omma.data.transforms.base import AnyTransform, Compose, Transform, keep_instances
 from omma.data.transforms.centre_crop import RandomCentreCrop, RandomShift
 from omma.data.transforms.choice import RandomChoice
+from omma.data.transforms.contrast import CLAHE, RandomGamma
 from omma.data.transforms.copy_paste import CopyPaste
 from omma.data.transforms.crop import FilterBoxes, RandomCrop
 from omma.data.transforms.cut_out import CutOut
@@ -14,9 +15,11 @@ from omma.data.transforms.mix import Mix, MixUp, Mosaic
 from omma.data.transforms.pad import Pad
 from omma.data.transforms.photometric import HSVShift, PhotometricDistortion
 from omma.data.transforms.resize import RandomResize, Resize
+from omma.data.transforms.rotate import RandomRotate
 from omma.data.transforms.scale_crop import RandomScaleCrop
 
 __all__ = [
+    "CLAHE",
     "AnyTransform",
     "BoxesOfMasks",
     "Compose",
@@ -36,7 +39,9 @@ __all__ = [
     "RandomChoice",
     "RandomCrop",
     "RandomFlip",
+    "RandomGamma",
     "RandomResize",
+    "RandomRotate",
     "RandomScaleCrop",
     "RandomShift",
     "RasteriseMasks",

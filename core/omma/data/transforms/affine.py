@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import cast
 
-import cv2
 import numpy as np
-import torch
 from torch import Tensor
-from torchvision import tv_tensors
 
-from omma.data.transforms.base import uniform, wrap
-from omma.data.transforms.crop import drop_outside
+from omma.data.transforms.base import uniform
 from omma.data.transforms.picture import Look, Window, pixels, with_pixels
+from omma.data.transforms.warp import warp_objects, warp_pixels
 from omma.registry import register
-from omma.structures import Polygons, Sample
+from omma.structures import Sample
 
 
 @register
@@ -55,7 +51,7 @@ class RandomAffine(Window):
         self.shear, self.translate, self.fill = shear, translate, fill
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample on the canvas; key points are not moved, so samples must have none."""
+        """The sample on the canvas."""
         return self._warp(sample, pixels(sample), self._matrix(), (0, 0))
 
     def look(self, size: tuple[int, int], boxes: Callable[[], Tensor]) -> Look:
@@ -75,22 +71,11 @@ class RandomAffine(Window):
 
     def _warp(self, sample: Sample, image: np.ndarray, matrix: np.ndarray, origin: tuple[int, int]) -> Sample:
         """The sample moved by ``matrix``; its pixels are in ``image``, which begins at ``origin`` (x, y)."""
-        if "keypoints" in sample or isinstance(sample.get("masks"), tv_tensors.Mask):
-            raise ValueError("RandomAffine takes boxes and outlines, not key points or bitmaps")
         size = (self.height, self.width)
         there = np.concatenate([matrix[:, :2], matrix @ [[origin[0]], [origin[1]], [1]]], axis=1)
-        warped = cv2.warpAffine(image, there, (self.width, self.height), borderValue=(self.fill,) * 3)
-        out = dict(with_pixels(sample, warped))
-        move = torch.tensor(matrix, dtype=torch.float32)
-        for key in ("boxes", "ignored_boxes"):
-            if key in sample:
-                moved = _around(sample[key].as_subclass(Tensor), move, size)
-                out[key] = wrap(moved, like=sample[key], canvas_size=size)
-        if isinstance(masks := sample.get("masks"), Polygons):
-            outlines = masks.clipped()
-            moved = _apply(outlines.as_subclass(Tensor), move)
-            out["masks"] = Polygons.wrap(moved, outlines, canvas_size=size)
-        return drop_outside(cast(Sample, out))
+        return warp_objects(
+            with_pixels(sample, warp_pixels(image, there, size, fill=self.fill)), matrix, size
+        )
 
     def _matrix(self) -> np.ndarray:
         """(2, 3): first scaled, then turned, sheared and moved."""
@@ -100,16 +85,3 @@ class RandomAffine(Window):
         turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
         linear = np.array([[1, x], [y, 1]]) @ turn * factor
         return np.concatenate([linear, np.array(move)[:, None]], axis=1)
-
-
-def _apply(points: Tensor, matrix: Tensor) -> Tensor:
-    return points @ matrix[:, :2].T + matrix[:, 2]
-
-
-def _around(boxes: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
-    """The smallest boxes around the moved corners of boxes (N, 4), cut to ``size``."""
-    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-    moved = _apply(corners, matrix)
-    limit = boxes.new_tensor([float(size[1]), float(size[0])])
-    low, high = moved.amin(dim=1).clamp(min=0).minimum(limit), moved.amax(dim=1).clamp(min=0).minimum(limit)
-    return torch.cat([low, high], dim=1)
