@@ -30,6 +30,14 @@ def _one_thread() -> None:
     cv2.setNumThreads(0)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests find out about their files is not kept for later."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMMA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def two_processes() -> Iterator[Processes]:
     """Two processes in one group; the runs they make are parallel."""

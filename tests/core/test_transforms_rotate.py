@@ -75,7 +75,9 @@ def test_points_turn_by_the_angle_about_the_middle():
     wanted = torch.stack([cos * x - sin * y, sin * x + cos * y], -1) + middle
     torch.testing.assert_close(after["keypoints"].as_subclass(Tensor), wanted)
     # The turned outline is the rectangle itself, so that its box goes around all corners.
-    torch.testing.assert_close(outlines(after).boxes().as_subclass(Tensor), after["boxes"].as_subclass(Tensor))
+    torch.testing.assert_close(
+        outlines(after).boxes().as_subclass(Tensor), after["boxes"].as_subclass(Tensor)
+    )
 
 
 def test_bitmaps_turn_with_their_outlines():

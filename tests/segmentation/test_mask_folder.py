@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from omma.data.dataset import RepeatDataset, Subset
+from omma.data.summary import require_usable
 from omma.errors import DataError
 from omma.structures import IGNORED
 from omma_segmentation.datasets import LabelMap, MaskFolder
@@ -43,7 +48,8 @@ def test_numbers_become_classes(folder):
     assert np.array_equal(dataset.target(1)["semantic"].numpy(), wanted)
     assert dataset.target(1)["id"] == "sub/b"
     assert dataset.image_sizes.tolist() == [[6, 8], [6, 8]]
-    assert dataset.class_counts().tolist() == [[1, 1], [1, 1]]
+    assert dataset.class_counts().tolist() == [[18, 18], [18, 18]]
+    assert dataset.usable().tolist() == [True, True]
 
 
 def test_values_may_come_in_any_order(folder):
@@ -58,6 +64,79 @@ def test_a_number_without_meaning_is_an_error_that_names_it(folder):
     cv2.imwrite(str(root / "masks" / "a_mask.png"), numbers)
     with pytest.raises(DataError, match=r"a_mask\.png.*77 \(3 pixels\).*0\.\.2"):
         read(root)
+
+
+def many(root, count=20):
+    """So many more images, of which only some are looked at when the data set is made."""
+    for kind, name in (("images", "a.jpg"), ("masks", "a_mask.png")):
+        for number in range(count):
+            copy = name.replace("a", f"z{number:02d}", 1)
+            shutil.copy(root / kind / name, root / kind / copy)
+
+
+def damage(root, name, numbers):
+    """Give an image another mask: of other numbers, of another size, or none that can be read."""
+    path = root / "masks" / f"{name}_mask.png"
+    if numbers is None:
+        path.write_bytes(b"")
+    else:
+        cv2.imwrite(str(path), numbers)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda numbers: np.where(numbers == 2, 7, numbers).astype(np.uint8), r"7 \(18 pixels\)"),
+        (lambda numbers: numbers[:4], "the mask has 8 x 4"),
+        (lambda numbers: None, "an empty file"),
+    ],
+)
+def test_one_look_at_all_masks_finds_those_that_cannot_be_used(folder, change, message):
+    root, numbers = folder
+    many(root)
+    damage(root, "z05", change(numbers))
+    dataset = read(root)
+    wrong = dataset.names.index("z05")
+    assert np.flatnonzero(~dataset.usable()).tolist() == [wrong]
+    with pytest.raises(DataError, match=rf"(?s)x: 11 of 22 samples.*z05_mask\.png: .*{message}"):
+        require_usable(RepeatDataset(dataset=Subset(dataset=dataset, indices=(0, wrong)), times=11), "x")
+
+
+def test_the_look_is_remembered_for_any_label_map(folder, monkeypatch):
+    root, _ = folder
+    read(root).class_counts()
+    monkeypatch.setattr("omma_segmentation.datasets.histograms.read_label_map", None)
+    other = read(root, label_map=LabelMap(values=(2, 1), ignored=(0,)))
+    assert other.class_counts().tolist() == [[18, 18], [18, 18]]
+    merged = read(root, label_map=LabelMap(values=(0, 2), ignored=(1,)))
+    assert merged.class_counts().tolist() == [[12, 18], [12, 18]]
+
+
+def test_colours_may_stand_for_classes(folder):
+    root, numbers = folder
+    picture = np.zeros((6, 8, 3), np.uint8)
+    picture[numbers == 1], picture[numbers == 2] = (255, 0, 0), (0, 128, 255)
+    for name in ("a", "sub/b"):
+        cv2.imwrite(str(root / "masks" / f"{name}_mask.png"), picture[..., ::-1])
+    dataset = read(root, label_map=LabelMap(values=(0xFF0000, 0x0080FF), ignored=(0,), colours=True))
+    assert np.array_equal(
+        dataset[0]["semantic"].numpy(), np.select([numbers == 1, numbers == 2], [0, 1], IGNORED)
+    )
+    assert dataset.class_counts().tolist() == [[18, 18], [18, 18]]
+    with pytest.raises(DataError, match=r"the colour 0x000000 \(12 pixels\).*are 0x0080FF, 0xFF0000"):
+        read(root, label_map=LabelMap(values=(0xFF0000, 0x0080FF), colours=True))
+    with pytest.raises(ValueError, match="needs the colour of each class"):
+        read(root, label_map=LabelMap(colours=True))
+
+
+def test_numbers_beyond_16_bits_mean_nothing(folder):
+    root, numbers = folder
+    wide = numbers.astype(np.int32)
+    wide[0, :2], wide[1, 0] = 70000, -1
+    Image.fromarray(wide).save(root / "masks" / "a_mask.tif")
+    (root / "masks" / "sub" / "b_mask.png").rename(root / "masks" / "sub" / "b_mask.tif")
+    with pytest.raises(DataError, match=r"-1 \(1 pixels\), 70000 \(2 pixels\)"):
+        read(root, mask_suffix="_mask.tif")
 
 
 @pytest.mark.parametrize(

@@ -82,11 +82,14 @@ def _load(args: argparse.Namespace) -> tuple[Dataset, Task]:
 
 
 def _check(dataset: Dataset, task: Task, args: argparse.Namespace) -> int:
+    import numpy as np
+
     from omma.data.summary import spread, summarise, unreadable
     from omma.visualization import contact_sheet, write_rgb
 
     print("\n".join(summarise(dataset).lines()))
-    tried = range(len(dataset)) if args.all else spread(len(dataset), args.images)
+    tried = spread(len(dataset), len(dataset) if args.all else args.images)
+    tried = sorted({*tried, *np.flatnonzero(~dataset.usable()).tolist()})
     problems = unreadable(dataset, tried)
     print(f"\n{len(problems)} of {len(tried)} images tried can't be used" + (":" if problems else ""))
     print("".join(f"  {problem}\n" for problem in problems[:_SHOWN]), end="")

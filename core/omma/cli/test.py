@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print the numbers and the class tables."""
     from omma.augmentation import AugmentedModel, through_views, views_of
     from omma.cli.predict import make_folder
+    from omma.cli.train import check_annotations
     from omma.config import Config, check
     from omma.data.summary import skipped
     from omma.experiment import Experiment
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         views = views_of(plan, plan["data"][name]) if args.tta else None
         source = plan["data"][name] if views is None else through_views(plan["data"][name], views)
         loader: Loader = source.build()
+        check_annotations({f"data.{name}": loader})
         model = _model(plan["model"].build(), args.weights, loader.dataset.info.classes, config)
         model = (model if views is None else AugmentedModel(model, views)).to(device)
         with watched(settings.patience(), advice="nothing was written; start it again"):

@@ -10,7 +10,9 @@ import argparse
 import importlib
 import os
 import sys
+import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +20,13 @@ from omma.errors import SetupError
 
 if TYPE_CHECKING:
     from omma.config import Config
-    from omma.experiment import Data, Experiment
+    from omma.experiment import Data, Experiment, Loader
     from omma.hooks import Hook
     from omma.runner import Runner, Train, TrainResult
 
 _LATEST = Path("latest checkpoint")
+_SILENT = 3.0
+"""Seconds that something may take before it is told what it is."""
 _TRIAL = "fast-dev-run-"
 
 
@@ -99,6 +103,7 @@ def _train(experiment: Experiment, config: Config, args: argparse.Namespace, out
 
     data, settings = experiment.data, experiment.train
     check_classes(data)
+    check_annotations({"data.train": data.train, "data.val": data.val})
     if data.train is None:
         raise SetupError("there is nothing to train on: the config has no data.train")
     train, val = data.train, data.val
@@ -161,6 +166,28 @@ def check_classes(data: Data) -> None:
                     f"{', '.join(trained)}\n  data.{name}: {', '.join(loader.dataset.info.classes)}\n  "
                     "name the classes in data.classes, which orders them alike"
                 )
+
+
+def check_annotations(loaders: Mapping[str, Loader | None]) -> None:
+    """See that nothing is wrong with any annotation, which a data set may not have looked at yet.
+
+    Raises:
+        DataError: something is.
+    """
+    from omma.data.summary import require_usable
+    from omma.parallel import from_main
+
+    def look() -> None:
+        notice = threading.Timer(_SILENT, _say, ["looking at all annotations before the first step ..."])
+        notice.start()
+        try:
+            for name, loader in loaders.items():
+                if loader is not None:
+                    require_usable(loader.dataset, name)
+        finally:
+            notice.cancel()
+
+    from_main(look)
 
 
 def all_hooks(configured: dict[str, Hook | None]) -> list[Hook]:

@@ -21,6 +21,8 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
     """
 
     info: DataInfo
+    counted: str = "objects"
+    """What ``class_counts`` counts."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -51,7 +53,14 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
 
     @abstractmethod
     def class_counts(self) -> np.ndarray:
-        """(len, C) uint16 array: objects of each class in each sample; balanced sampling reads it."""
+        """(len, C) how many objects, or pixels, of each class a sample has; balanced sampling reads it."""
+
+    def usable(self) -> np.ndarray:
+        """(len,) bool: False where ``target`` raises an error, which all annotations are looked at for.
+
+        Most data sets look at all of them when they are made.
+        """
+        return np.ones(len(self), bool)
 
 
 class View(Dataset):
@@ -69,7 +78,7 @@ class View(Dataset):
                 raise ValueError(
                     f"expected data sets of the same classes, got {classes} and {other.info.classes}"
                 )
-        self.info = datasets[0].info
+        self.info, self.counted = datasets[0].info, datasets[0].counted
         self.datasets = tuple(datasets)
         self.table = torch.from_numpy(table)
 
@@ -111,6 +120,10 @@ class View(Dataset):
     def class_counts(self) -> np.ndarray:
         """(len, C) objects of each class."""
         return self._gather([dataset.class_counts() for dataset in self.datasets])
+
+    def usable(self) -> np.ndarray:
+        """(len,) bool, see ``Dataset.usable``."""
+        return self._gather([dataset.usable() for dataset in self.datasets])
 
     def _gather(self, values: Sequence[np.ndarray]) -> np.ndarray:
         which, position = self.table.numpy().T

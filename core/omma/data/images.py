@@ -52,14 +52,15 @@ def read_image(path: str | Path) -> tv_tensors.Image:
     return tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))
 
 
-def read_label_map(path: str | Path) -> Tensor:
+def read_label_map(path: str | Path, *, colours: bool = False) -> Tensor:
     """The numbers in an image that has one per pixel, (H, W) int32: classes, or objects.
 
-    Grey images give their values, in 8 or 16 bits; palette images the numbers of their colours, as those of
-    Pascal VOC are meant.
+    Grey images give their values, in 8, 16 or 32 bits; palette images the numbers of their colours, as those
+    of Pascal VOC are meant. Where ``colours`` are what is meant, each pixel of any image gives its
+    red * 65536 + green * 256 + blue, 0xFF8000 for orange.
 
     Raises:
-        DataError: as ``read_image``, or the image has several channels.
+        DataError: as ``read_image``, or the image has several channels that aren't ``colours``.
     """
     try:
         data = Path(path).read_bytes()
@@ -69,6 +70,9 @@ def read_label_map(path: str | Path) -> Tensor:
     _check_end(path, data)
     try:
         image = PILImage.open(io.BytesIO(data))
+        if colours:
+            red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.int32), -1, 0)
+            return torch.from_numpy(red << 16 | green << 8 | blue)
         if image.mode not in _LABEL_MODES:
             raise DataError(
                 f"{path}: expected one number per pixel (a grey or a palette image), found one of mode "

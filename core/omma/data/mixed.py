@@ -55,7 +55,7 @@ class MixedDataset(Dataset):
             raise ValueError(f"stages must begin at from_epoch 0 and rise, got {starts}")
         if kept < 1:
             raise ValueError(f"kept must be at least 1, got {kept}")
-        self.info = dataset.info
+        self.info, self.counted = dataset.info, dataset.counted
         self.dataset, self.stages, self.partners, self.kept = dataset, tuple(stages), partners, kept
         self._recent: OrderedDict[int, Sample] = OrderedDict()
 
@@ -83,6 +83,10 @@ class MixedDataset(Dataset):
     def class_counts(self) -> np.ndarray:
         """(len, C) objects of each class in the single samples."""
         return self.dataset.class_counts()
+
+    def usable(self) -> np.ndarray:
+        """(len,) bool, see ``Dataset.usable``."""
+        return self.dataset.usable()
 
     def _run(self, transforms: Sequence[AnyTransform | Mix], index: int, mates: Sequence[int]) -> Sample:
         sample = self._single(index)

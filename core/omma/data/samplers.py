@@ -73,10 +73,48 @@ class ClassBalancedSampler(Sampler):
         has = dataset.class_counts() > 0
         has = np.concatenate([has, ~has.any(axis=1, keepdims=True)], axis=1)
         has = has[:, has.any(axis=0)]
-        members, sizes = np.nonzero(has.T)[1], has.sum(axis=0)  # samples of class 0, of class 1, ...
         generator = _generator(epoch, seed)
-        group = generator.integers(has.shape[1], size=len(dataset))
-        return members[(np.cumsum(sizes) - sizes)[group] + generator.integers(sizes[group])]
+        return _members(has, generator.integers(has.shape[1], size=len(dataset)), generator)
+
+
+@register
+class RareClassSampler(Sampler):
+    """Draws a class, a rare one more often, and then a sample that has it (Hoyer et al., DAFormer, 2022).
+
+    A class with a share f of all objects, or pixels, is drawn with a probability in proportion to
+    exp((1 - f) / temperature).
+
+    Args:
+        temperature: towards 0 the rarest class alone is drawn, at large values all are equally often.
+        least: a sample has a class if there are so many objects, or pixels, of it; or as many as there are in
+            the sample with the most of it.
+    """
+
+    def __init__(self, *, temperature: float = 0.01, least: int = 1) -> None:
+        if temperature <= 0 or least < 1:
+            raise ValueError(
+                f"need a positive temperature and least from 1 on, got {temperature} and {least}"
+            )
+        self.temperature, self.least = temperature, least
+
+    def order(self, dataset: Dataset, epoch: int, seed: int) -> np.ndarray:
+        """As many draws as the data set has samples, with replacement; at random if no sample has a class."""
+        counts = dataset.class_counts()  # (L, C)
+        counts = counts[:, counts.any(axis=0)]
+        generator = _generator(epoch, seed)
+        if not counts.size:
+            return generator.permutation(len(dataset))
+        total = counts.sum(axis=0, dtype=np.float64)
+        weight = (1 - total / total.sum()) / self.temperature
+        weight = np.exp(weight - weight.max())
+        group = generator.choice(len(total), size=len(dataset), p=weight / weight.sum())
+        return _members(counts >= np.minimum(self.least, counts.max(axis=0)), group, generator)
+
+
+def _members(has: np.ndarray, group: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A row at random for each of the columns ``group``, among those that have the column, (L, C) bool."""
+    members, sizes = np.nonzero(has.T)[1], has.sum(axis=0)  # samples of class 0, of class 1, ...
+    return members[(np.cumsum(sizes) - sizes)[group] + generator.integers(sizes[group])]
 
 
 def _generator(epoch: int, seed: int) -> np.random.Generator:

@@ -13,17 +13,21 @@ from omma.data.dataset import Dataset, View
 from omma.data.images import read_image
 from omma.errors import DataError
 
+_SHOWN = 5
+
 
 @dataclass(frozen=True)
 class Summary:
     """Numbers of one data set."""
 
     images: int
+    counted: str
+    """What is counted: objects, or labelled pixels."""
     empty: int
-    """Images without any object."""
+    """Images without any."""
     classes: tuple[str, ...]
     objects: np.ndarray
-    """(C,) objects of each class."""
+    """(C,) how many there are of each class."""
     images_with: np.ndarray
     """(C,) images that have the class."""
     smallest: tuple[int, int]
@@ -36,16 +40,22 @@ class Summary:
 
     def lines(self) -> list[str]:
         """The summary as text, a table of classes included."""
+        total = int(self.objects.sum())
         sizes = f"{_size(self.smallest)} to {_size(self.largest)}"
         out = [
-            f"images             {self.images} ({self.empty} without objects)",
+            f"images             {self.images} ({self.empty} without {self.counted})",
             f"sizes              {sizes}, {self.portrait} taller than wide",
-            f"objects            {int(self.objects.sum())} of {len(self.classes)} classes",
+            f"{self.counted:18} {total} of {len(self.classes)} classes",
         ]
-        width = max(5, *(len(name) for name in self.classes))
-        out += ["", f"{'class':{width}}  {'objects':>8}  {'images':>8}"]
+        width, count = (
+            max(5, *(len(name) for name in self.classes)),
+            max(8, len(self.counted), len(str(total))),
+        )
+        out += ["", f"{'class':{width}}  {self.counted:>{count}}  {'share':>6}  {'images':>8}"]
         for name, objects, images in zip(self.classes, self.objects, self.images_with):
-            out.append(f"{name:{width}}  {objects:8d}  {images:8d}{'' if objects else '  (none)'}")
+            share = f"{objects / max(total, 1):6.2%}"
+            none = "" if objects else "  (none)"
+            out.append(f"{name:{width}}  {objects:{count}d}  {share:>6}  {images:8d}{none}")
         return [*out, "", *(self.notes or ("nothing was dropped",))]
 
 
@@ -56,6 +66,7 @@ def summarise(dataset: Dataset) -> Summary:
     pixels = sizes.prod(axis=1)
     return Summary(
         images=len(dataset),
+        counted=dataset.counted,
         empty=int((counts.sum(axis=1) == 0).sum()),
         classes=dataset.info.classes,
         objects=counts.sum(axis=0, dtype=np.int64),
@@ -91,9 +102,9 @@ def unreadable(dataset: Dataset, indices: Iterable[int]) -> list[str]:
     """Read the images at ``indices``; one message for each that is missing, broken or of another size."""
     problems = []
     for index in indices:
-        target = dataset.target(index)
-        path, height, width = target["path"], target["height"], target["width"]
         try:
+            target = dataset.target(index)
+            path, height, width = target["path"], target["height"], target["width"]
             image = read_image(path)
         except DataError as error:
             problems.append(str(error))
@@ -102,6 +113,24 @@ def unreadable(dataset: Dataset, indices: Iterable[int]) -> list[str]:
             found = _size((image.shape[-1], image.shape[-2]))
             problems.append(f"{path}: expected {_size((width, height))} pixels as annotated, found {found}")
     return problems
+
+
+def require_usable(dataset: Dataset, where: str) -> None:
+    """See that nothing is wrong with any annotation of ``dataset``.
+
+    Args:
+        dataset: what is looked at.
+        where: it stands in the config.
+
+    Raises:
+        DataError: something is; the message has the first cases.
+    """
+    if len(wrong := np.flatnonzero(~dataset.usable())):
+        found = unreadable(dataset, wrong[:_SHOWN].tolist())
+        more = f"\n  ... and {len(wrong) - len(found)} more" if len(wrong) > len(found) else ""
+        raise DataError(
+            f"{where}: {len(wrong)} of {len(dataset)} samples can't be used:\n  " + "\n  ".join(found) + more
+        )
 
 
 def spread(length: int, count: int) -> list[int]:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
@@ -17,6 +18,7 @@ from omma.errors import DataError
 from omma.registry import register
 from omma.structures import DataInfo, Meta, Sample, Target
 from omma_segmentation.datasets.classes import class_list
+from omma_segmentation.datasets.histograms import Histograms, count_numbers
 from omma_segmentation.datasets.label_map import KNOWN_MAPS, PLAIN, UNKNOWN, LabelMap
 
 _TRIED_AT_START = 8
@@ -26,16 +28,16 @@ _TRIED_AT_START = 8
 class MaskFolder(Dataset):
     """``images/**NAME + image_suffix`` and ``masks/**NAME + mask_suffix`` for the same names.
 
-    The numbers of a few masks are checked at once, those of each mask when it is read, and those of all by
-    ``omma data check --all``.
+    A few masks are read at once. The others are when they are needed, or all of them when someone asks which
+    are ``usable``, as ``omma train`` does before its first step; what was found is remembered.
 
     Args:
         images: folder of the images.
-        masks: folder of the masks: one number per pixel, grey or with a palette.
+        masks: folder of the masks: one number per pixel, grey or with a palette; or colours.
         root: folder that both are relative to.
         classes: names in label order, or a known list such as 'cityscapes'.
-        label_map: which number is which class; by default 0, 1, 2 ... and 255 for ignored pixels. Or the name
-            of a known one, such as 'coco_stuff164k'.
+        label_map: which number or colour is which class; by default 0, 1, 2 ... and 255 for ignored pixels.
+            Or the name of a known one, such as 'coco_stuff164k'.
         split: text file below ``root`` that lists the images by name, path or path and mask; null: all.
         image_suffix: what a name becomes an image file by.
         mask_suffix: likewise a mask file.
@@ -45,6 +47,8 @@ class MaskFolder(Dataset):
         DataError: a folder is missing or empty, an image has no mask, or a number in a mask means nothing.
         ValueError: ``label_map`` contradicts itself.
     """
+
+    counted = "labelled pixels"
 
     def __init__(
         self,
@@ -60,7 +64,8 @@ class MaskFolder(Dataset):
         transforms: tuple[AnyTransform, ...] = (),
     ) -> None:
         self.info = DataInfo(class_list(classes))
-        self.table = _named(label_map).table(len(self.info.classes))
+        self.label_map = _named(label_map)
+        self.table = self.label_map.table(len(self.info.classes))
         self.images, self.masks = under(root, images), under(root, masks)
         self.image_suffix, self.mask_suffix = image_suffix, mask_suffix
         self.transforms = Compose(transforms=transforms)
@@ -83,15 +88,12 @@ class MaskFolder(Dataset):
         """
         if not 0 <= index < len(self):
             raise IndexError(f"there are {len(self)} samples, got index {index}")
-        image, labels = read_image(self.path(index)), self.labels(index)
-        height, width = image.shape[-2:]
-        if tuple(labels.shape) != (height, width):
-            raise DataError(
-                f"{self.mask_path(index)}: expected {width} x {height} pixels as the image has, "
-                f"the mask has {labels.shape[1]} x {labels.shape[0]}"
-            )
+        labels = self.labels(index)
+        height, width = labels.shape
         meta = Meta(index=index, id=self.names[index], path=self.path(index), height=height, width=width)
-        return self.transforms({"image": image, "semantic": tv_tensors.Mask(labels), "meta": meta})
+        return self.transforms(
+            {"image": read_image(self.path(index)), "semantic": tv_tensors.Mask(labels), "meta": meta}
+        )
 
     def target(self, index: int) -> Target:
         """The labels of sample ``index``, read from its mask."""
@@ -109,11 +111,17 @@ class MaskFolder(Dataset):
         """(H, W) uint8 class of each pixel, IGNORED where it doesn't count.
 
         Raises:
-            DataError: the mask can't be read, or one of its numbers means nothing.
+            DataError: image or mask can't be read, the two differ in size, or a number means nothing.
         """
         path = self.mask_path(index)
-        numbers = read_label_map(path)
-        labels = self.table[numbers.long()] if numbers.numel() else self.table[:0].reshape(numbers.shape)
+        numbers = read_label_map(path, colours=self.label_map.colours)
+        height, width = image_size(self.path(index))
+        if tuple(numbers.shape) != (height, width):
+            raise DataError(
+                f"{path}: expected {width} x {height} pixels as the image has, the mask has "
+                f"{numbers.shape[1]} x {numbers.shape[0]}"
+            )
+        labels = self._meaning(numbers)
         unknown = labels == UNKNOWN
         if unknown.any():
             raise DataError(f"{path}: {self._strangers(numbers[unknown])}")
@@ -137,22 +145,42 @@ class MaskFolder(Dataset):
         return np.array([image_size(self.path(index)) for index in range(len(self))], np.int32)
 
     def class_counts(self) -> np.ndarray:
-        """(len, C) whether each image has pixels of the class: all masks are read."""
-        counts = np.zeros((len(self), len(self.info.classes)), np.uint16)
-        for index in range(len(self)):
-            present = self.labels(index).flatten().bincount(minlength=256)[: counts.shape[1]]
-            counts[index] = (present > 0).numpy()
-        return counts
+        """(len, C) uint32 pixels of each class; all masks are read, or were."""
+        found = self.histograms
+        return found.class_counts(self._meaning(found.numbers), len(self.info.classes))
+
+    def usable(self) -> np.ndarray:
+        """(len,) bool: whether each mask can be read, is as large as its image and has no strange number."""
+        found = self.histograms
+        usable = ((found.mask_sizes == found.image_sizes) & (found.mask_sizes > 0)).all(dim=1)
+        usable[found.owners[self._meaning(found.numbers) == UNKNOWN]] = False
+        return usable.numpy()
+
+    @cached_property
+    def histograms(self) -> Histograms:
+        """The numbers of all masks."""
+        indices = range(len(self))
+        images, masks = [Path(self.path(i)) for i in indices], [self.mask_path(i) for i in indices]
+        return count_numbers(images, masks, colours=self.label_map.colours)
+
+    def _meaning(self, numbers: Tensor) -> Tensor:
+        """The label of each number, UNKNOWN where it has none."""
+        inside = numbers.clamp(0, len(self.table) - 1)
+        labels = torch.from_numpy(np.take(self.table.numpy(), inside.numpy()))
+        return torch.where(inside == numbers, labels, UNKNOWN)
 
     def _strangers(self, numbers: Tensor) -> str:
         values, counts = numbers.unique(return_counts=True)
         listed = ", ".join(
-            f"{value} ({count} pixels)" for value, count in zip(values[:5].tolist(), counts.tolist())
+            f"{self.label_map.written(value)} ({count} pixels)"
+            for value, count in zip(values[:5].tolist(), counts.tolist())
         )
         known = self.table.ne(UNKNOWN).nonzero()[:, 0].tolist()
+        listed += f" and {len(values) - 5} more" if len(values) > 5 else ""
+        what = "colour" if self.label_map.colours else "number"
         return (
-            f"the number {listed} is neither a class nor ignored; the {len(self.info.classes)} classes and "
-            f"ignored pixels are {_ranges(known)}: see label_map"
+            f"the {what} {listed} is neither a class nor ignored; the {len(self.info.classes)} classes and "
+            f"ignored pixels are {self.label_map.listed(known)}: see label_map"
         )
 
     def _all_names(self) -> list[str]:
@@ -193,14 +221,3 @@ def _named(label_map: LabelMap | str) -> LabelMap:
     if label_map not in KNOWN_MAPS:
         raise ValueError(f"label_map: expected numbers or one of {', '.join(KNOWN_MAPS)}, got '{label_map}'")
     return KNOWN_MAPS[label_map]
-
-
-def _ranges(numbers: list[int]) -> str:
-    """``[0, 1, 2, 255]`` -> '0..2, 255'."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}..{b}" for a, b in parts)

@@ -59,7 +59,9 @@ class SegmentationMetric(Metric):
 
     def record(self, prediction: Prediction, target: Target) -> tuple[np.ndarray, np.ndarray, str]:
         """Places and numbers of the confusions that occurred in one image, and its path."""
-        counts = confusion(_array(target["semantic"]), _array(prediction["semantic"]), len(self.info.classes))
+        counts = confusion(
+            as_array(target["semantic"]), as_array(prediction["semantic"]), len(self.info.classes)
+        )
         places = np.flatnonzero(counts)
         return places.astype(np.int32), counts.flat[places], target["path"]
 
@@ -67,8 +69,8 @@ class SegmentationMetric(Metric):
         """The means; NaN without a labelled pixel."""
         total = self._total()
         scores = self._scores(total)
-        means = {key: _mean(scores[name]) for key, name in _MEANS.items()}
-        return {**means, "aAcc": _ratio(np.trace(total), total.sum())}
+        means = {key: mean(scores[name]) for key, name in _MEANS.items()}
+        return {**means, "aAcc": ratio(np.trace(total), total.sum())}
 
     def report(self) -> MetricReport:
         """Scores of each class, confusions, and the images with the lowest mean IoU."""
@@ -101,14 +103,14 @@ class SegmentationMetric(Metric):
 
     def _scores(self, total: np.ndarray) -> dict[str, np.ndarray]:
         right, there, found = np.diag(total), total.sum(axis=1), total.sum(axis=0)
-        recall, precision = _ratio(right, there), _ratio(right, found)
+        recall, precision = ratio(right, there), ratio(right, found)
         squared = self.beta**2
         with np.errstate(invalid="ignore", divide="ignore"):
             f_score = (1 + squared) * precision * recall / (squared * precision + recall)
         return {
-            "IoU": _ratio(right, there + found - right),
+            "IoU": ratio(right, there + found - right),
             "accuracy": recall,
-            "Dice": _ratio(2 * right, there + found),
+            "Dice": ratio(2 * right, there + found),
             "F-score": np.where((right == 0) & (there + found > 0), 0.0, f_score),
             "precision": precision,
         }
@@ -120,7 +122,7 @@ class SegmentationMetric(Metric):
         for index, (places, counts, _) in self.records.items():
             one = np.zeros(classes * classes, np.int64)
             one[places] = counts
-            iou = _mean(self._scores(one.reshape(classes, classes))["IoU"])
+            iou = mean(self._scores(one.reshape(classes, classes))["IoU"])
             if not np.isnan(iou):
                 found.append((index, iou))
         return found
@@ -129,14 +131,17 @@ class SegmentationMetric(Metric):
 _MEANS = {"mIoU": "IoU", "mAcc": "accuracy", "mDice": "Dice", "mFscore": "F-score"}
 
 
-def _array(semantic: Tensor) -> np.ndarray:
+def as_array(semantic: Tensor) -> np.ndarray:
+    """A map of classes for OpenCV."""
     return np.ascontiguousarray(semantic.cpu().numpy())
 
 
-def _ratio(a: Any, b: Any) -> Any:
+def ratio(a: Any, b: Any) -> Any:
+    """``a / b``, NaN where both are zero."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.true_divide(a, b)
 
 
-def _mean(values: np.ndarray) -> float:
+def mean(values: np.ndarray) -> float:
+    """Of the numbers that aren't NaN."""
     return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
