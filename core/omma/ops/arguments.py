@@ -12,7 +12,7 @@ Kind = Literal["float", "int", "bool", "any"]
 Shape = tuple["int | str | EllipsisType", ...]
 
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-_WORDS = {"float": "floating point", "int": "integers", "bool": "bool"}
+_WORDS = {"float": "floating point", "int": "integers", "bool": "bool", "any": "real numbers"}
 
 
 def check_tensors(op: str, *arguments: tuple[str, Tensor, Shape, Kind]) -> None:
@@ -75,4 +75,6 @@ def _is_kind(dtype: torch.dtype, kind: Kind) -> bool:
         return dtype.is_floating_point
     if kind == "int":
         return dtype in _INTEGERS
-    return kind == "any" or dtype == torch.bool
+    if kind == "any":
+        return not dtype.is_complex
+    return dtype == torch.bool

@@ -12,18 +12,19 @@ from omma.ops.arguments import check_tensors
 from omma.ops.precision import at_least_float32
 
 
-def _check(op: str, name: str, boxes: Tensor) -> Tensor:
-    check_tensors(op, (name, boxes, (..., 4), "any"))
-    return at_least_float32(boxes)
+def _checked(op: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    check_tensors(op, ("a", a, (..., 4), "any"), ("b", b, (..., 4), "any"))
+    return at_least_float32(a), at_least_float32(b)
 
 
 def box_area(boxes: Tensor) -> Tensor:
     """Areas (...) of boxes (..., 4).
 
     Raises:
-        ValueError: the last axis isn't 4, here and below.
+        ValueError: the last axis isn't 4, or boxes lie on several devices, here and below.
     """
-    boxes = _check("box_area", "boxes", boxes)
+    check_tensors("box_area", ("boxes", boxes, (..., 4), "any"))
+    boxes = at_least_float32(boxes)
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
@@ -42,14 +43,14 @@ def elementwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-6) -> Tensor:
 
     The union is at least ``eps``, so that boxes without area have IoU 0.
     """
-    a, b = _check("elementwise_iou", "a", a), _check("elementwise_iou", "b", b)
+    a, b = _checked("elementwise_iou", a, b)
     inter = _intersection(a, b)
     return inter / (box_area(a) + box_area(b) - inter).clamp(min=eps)
 
 
 def elementwise_giou(a: Tensor, b: Tensor, *, eps: float = 1e-6) -> Tensor:
     """Generalised IoU (Rezatofighi et al., 2019) in -1..1 of boxes (..., 4), broadcasting."""
-    a, b = _check("elementwise_giou", "a", a), _check("elementwise_giou", "b", b)
+    a, b = _checked("elementwise_giou", a, b)
     inter = _intersection(a, b)
     union = (box_area(a) + box_area(b) - inter).clamp(min=eps)
     size = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
@@ -62,7 +63,7 @@ def elementwise_diou(a: Tensor, b: Tensor, *, eps: float = 1e-6) -> Tensor:
 
     IoU less the squared distance of the centres over the squared diagonal of the enclosing box.
     """
-    a, b = _check("elementwise_diou", "a", a), _check("elementwise_diou", "b", b)
+    a, b = _checked("elementwise_diou", a, b)
     hull = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
     apart = (a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2
     distance = apart.square().sum(-1) / hull.square().sum(-1).clamp(min=eps)
@@ -75,7 +76,7 @@ def elementwise_ciou(a: Tensor, b: Tensor, *, eps: float = 1e-6) -> Tensor:
     The weight of the aspect term carries no gradient and is 0 up to IoU 0.5, as in the authors' later paper
     (Enhancing Geometric Factors, 2021).
     """
-    a, b = _check("elementwise_ciou", "a", a), _check("elementwise_ciou", "b", b)
+    a, b = _checked("elementwise_ciou", a, b)
     angles = [torch.atan((x[..., 2] - x[..., 0]) / (x[..., 3] - x[..., 1]).clamp(min=eps)) for x in (a, b)]
     aspect = 4 / math.pi**2 * (angles[0] - angles[1]).square()
     with torch.no_grad():
@@ -105,5 +106,5 @@ def pairwise_ciou(a: Tensor, b: Tensor, *, eps: float = 1e-6) -> Tensor:
 
 
 def _pairwise(op: str, elementwise: Callable[..., Tensor], a: Tensor, b: Tensor, eps: float) -> Tensor:
-    a, b = _check(op, "a", a), _check(op, "b", b)
+    a, b = _checked(op, a, b)
     return elementwise(a[..., :, None, :], b[..., None, :, :], eps=eps)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from omma.ops.arguments import check_tensors
 from omma.ops.backend import Operator
 
 
@@ -21,10 +22,9 @@ def connected_components(masks: Tensor, *, diagonal: bool = True) -> Tensor:
         (..., H, W) int64: 0 outside, and 1, 2, ... in the order of the components' first pixels, row by row.
 
     Raises:
-        ValueError: the masks have fewer than two axes.
+        ValueError: the masks have fewer than two axes or are complex numbers.
     """
-    if masks.ndim < 2:
-        raise ValueError(f"connected_components: masks must have shape (..., H, W), got {tuple(masks.shape)}")
+    check_tensors("connected_components", ("masks", masks, (..., "H", "W"), "any"))
     flat = (masks != 0).reshape(-1, *masks.shape[-2:])
     return _COMPONENTS.kernel(masks)(flat, diagonal).reshape(masks.shape)
 

@@ -59,8 +59,7 @@ def masks_to_boxes(masks: Tensor) -> Tensor:
 
     A box reaches to the outer edges of its last pixels. That of an empty mask is zeros.
     """
-    if masks.ndim < 2:
-        raise ValueError(f"masks_to_boxes: masks must have shape (..., H, W), got {tuple(masks.shape)}")
+    check_tensors("masks_to_boxes", ("masks", masks, (..., "H", "W"), "any"))
     on = masks != 0
     bounds = []
     for axis in (-2, -1):
@@ -75,7 +74,6 @@ def masks_to_boxes(masks: Tensor) -> Tensor:
 
 def pairwise_mask_iou(a: Tensor, b: Tensor) -> Tensor:
     """IoU (A, B) float32 of masks (A, H, W) and (B, H, W), bool or uint8 of zeros and ones."""
-    _check("pairwise_mask_iou", a)
     check_tensors("pairwise_mask_iou", ("a", a, ("A", "H", "W"), "any"), ("b", b, ("B", "H", "W"), "any"))
     with torch.autocast(a.device.type, enabled=False):
         # Counts are exact in float32 up to 2^24 pixels.

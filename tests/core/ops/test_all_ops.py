@@ -117,6 +117,33 @@ def _exact(x: Any) -> Any:
     )
 
 
+def _tensors() -> list[Any]:
+    """Each tensor that each case gives to its operator, after the first of it."""
+    chosen = {}
+    for case in CASES:
+        names = [name for name, x in problem(case, case.size).items() if isinstance(x, Tensor)]
+        for name in names:
+            chosen.setdefault(
+                (case.op, name), pytest.param(case, name, name == names[0], id=f"{case.op}-{name}")
+            )
+    return list(chosen.values())
+
+
+@pytest.mark.parametrize(("case", "name", "first"), _tensors())
+def test_a_tensor_that_does_not_fit_is_named(case: Case, name: str, first: bool):
+    inputs = cast(problem(case, case.size), torch.float32)
+
+    def check(x: Tensor, told: str) -> None:
+        with pytest.raises(ValueError, match=rf"^\w+: {name} must {told}"):
+            case.function(**inputs | {name: x}, **case.settings)
+
+    x = inputs[name]
+    check(x.new_zeros(()), r"have shape \(")
+    check(x.to(torch.complex64), "be (floating point|integers|bool|real numbers), got complex64")
+    if not first:
+        check(x.to("meta"), f"be on {DEVICE}")
+
+
 @every_pair()
 def test_takes_strided_tensors(case: Case, backend: str):
     inputs = cast(problem(case, case.size), torch.float32)
