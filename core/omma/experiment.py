@@ -13,6 +13,7 @@ from omma.metrics import Metric
 from omma.model import Model
 from omma.optim import Optimizer, Schedule
 from omma.runner.settings import Train
+from omma.structures import Skeleton
 
 
 @dataclass(kw_only=True)
@@ -42,6 +43,11 @@ class Data:
     """Class names in label order, a known list's name ('coco', 'voc'), or null: the annotation file's own."""
     num_classes: int
     """Number of classes, for heads to refer to as ${data.num_classes}."""
+    skeleton: Skeleton | str | None = None
+    """Key points of an object, for models and data sets to refer to as ${data.skeleton}: given here, a known
+    skeleton's name ('coco'), or a YAML file of one."""
+    num_keypoints: int | None = None
+    """Number of key points of an object, for heads to refer to as ${data.num_keypoints}."""
     root: str | None = None
     """Folder of the data set, for the loaders to refer to as ${data.root}."""
     train: Loader | None = None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from omma.registry import register
-from omma.structures import Batch, Prediction
+from omma.structures import Batch, Prediction, Skeleton
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,8 @@ class Model(nn.Module, ABC):
     static_graph: ClassVar[bool] = True
     """Whether every step uses the same parameters; false where ``loss`` may leave some of them out."""
     preprocessor: Preprocessor
+    skeleton: Skeleton | None = None
+    """The key points that it predicts, where it predicts any."""
 
     @abstractmethod
     def forward(self, images: Tensor | Sequence[Tensor]) -> Any:

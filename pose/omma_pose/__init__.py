@@ -1,1 +1,1 @@
-"""Key points on Omma's core; its models follow."""
+"""Key points of people, animals and things, on Omma's core."""

@@ -112,9 +112,18 @@ def class_pixels(prediction: Any, golden: dict[str, Any]) -> list[str]:
     ]
 
 
+def keypoints(prediction: Any, golden: dict[str, Any]) -> list[str]:
+    """Places and scores of the key points of one object."""
+    places = np.abs(prediction["keypoints"][0].numpy() - np.array(golden["keypoints"])).max(axis=1)
+    scores = np.abs(prediction["keypoint_scores"][0].numpy() - np.array(golden["scores"]))
+    wrong = np.flatnonzero((places > 0.1) | (scores > 2e-3))
+    return [f"key point {i}: {places[i]:.3f} pixels and {scores[i]:.4f} in score off" for i in wrong]
+
+
 PREDICTIONS: dict[str, Callable[[Any, dict[str, Any]], list[str]]] = {
     "boxes": detections,
     "classes": class_pixels,
+    "keypoints": keypoints,
 }
 """What compares a prediction, by the key that a golden one of its kind has."""
 

@@ -24,6 +24,7 @@ def batch_of(golden: dict[str, Any]) -> Batch:
     image = torch.from_numpy(recipe.picture(tuple(shape)))
     meta = Meta(index=0, id=0, path="golden", height=height, width=width)
     sample = Sample(meta=meta, **_objects(golden.get("target"), (height, width)))
+    sample |= _keypoints(golden.get("target"), (height, width))
     sample["semantic"] = tv_tensors.Mask(_semantic(golden.get("target"), (height, width)))
     return Batch([image], [sample])
 
@@ -35,6 +36,17 @@ def _semantic(target: Any, size: tuple[int, int]) -> torch.Tensor:
         return torch.from_numpy(np.random.RandomState(0).randint(0, int(match[1]), shape)[0]).to(torch.uint8)
     # Not in the files: semantic branches of detectors were fed the column's number in their map of stride 8.
     return (torch.arange(size[1]) // 8).to(torch.uint8).expand(size).contiguous()
+
+
+def _keypoints(target: Any, size: tuple[int, int]) -> Sample:
+    """One object that fills the image; all its key points are visible."""
+    if not isinstance(target, dict) or "keypoints" not in target:
+        return Sample()
+    keypoints = torch.tensor(target["keypoints"])[None]
+    return Sample(
+        keypoints=tv_tensors.KeyPoints(keypoints, canvas_size=size),
+        visibility=torch.full(keypoints.shape[:2], 2, dtype=torch.uint8),
+    )
 
 
 def _objects(target: Any, size: tuple[int, int]) -> Sample:

@@ -18,6 +18,7 @@ from omma.structures import Batch
 from omma_detection.models.condinst import CondInst
 from omma_detection.models.solo import SOLO
 from omma_detection.models.yolact import YOLACT
+from omma_pose.models.topdown import TopDown
 
 sys.path.insert(0, str(Path(__file__).parent))
 import compare
@@ -33,6 +34,8 @@ def build(name: str) -> Model:
     config = Config.load(name, [f"{file}=null" for file in files])
     model = check(config, Experiment)["model"].build()
     model.preprocessor = Preprocessor(mean=(114, 114, 114), std=(58, 58, 58), divisor=1)
+    if isinstance(model, TopDown):
+        model.flip_test = False
     return model.eval()
 
 

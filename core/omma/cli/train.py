@@ -141,7 +141,7 @@ def _train(experiment: Experiment, config: Config, args: argparse.Namespace, out
 
 
 def check_classes(data: Data) -> None:
-    """See that every data set has as many classes as the heads were built for.
+    """See that every data set has as many classes, and key points, as the heads were built for.
 
     Raises:
         SetupError: it has not, or evaluation would judge by other classes than were trained.
@@ -156,6 +156,13 @@ def check_classes(data: Data) -> None:
                 f"data.num_classes is {data.num_classes}, but data.{name} has {len(classes)} classes: "
                 f"{', '.join(classes)}\n  data.classes: {data.classes}\n  "
                 f"set data.num_classes={len(classes)}, or name the classes to use in data.classes"
+            )
+        skeleton = loader.dataset.info.skeleton
+        if skeleton is not None and len(skeleton) != data.num_keypoints:
+            raise SetupError(
+                f"data.num_keypoints is {data.num_keypoints}, but data.{name} has {len(skeleton)}: "
+                f"{', '.join(skeleton.names)}\n  set data.num_keypoints={len(skeleton)}, or name another "
+                "data.skeleton"
             )
     if "train" in loaders:
         trained = loaders["train"].dataset.info.classes

@@ -150,6 +150,8 @@ class Annotations:
     annotated in all images."""
     partial: Ragged | None = None
     """(I rows) int32 labels of classes of which an image may have more than is annotated, likewise."""
+    keypoints: Ragged | None = None
+    """(O rows) float32 x, y and visibility of each key point in turn; empty for objects that have none."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -197,4 +199,5 @@ class Annotations:
             segmentations=None if self.segmentations is None else self.segmentations.take(objects),
             absent=None if self.absent is None else self.absent.take(images),
             partial=None if self.partial is None else self.partial.take(images),
+            keypoints=None if self.keypoints is None else self.keypoints.take(objects),
         )

@@ -61,12 +61,15 @@ class ObjectColumns:
 
     Args:
         segmentations: keep outlines and masks too.
+        keypoints: keep key points too.
     """
 
-    def __init__(self, *, segmentations: bool) -> None:
+    def __init__(self, *, segmentations: bool, keypoints: bool = False) -> None:
         self.image, self.label, self.id = array("i"), array("i"), array("q")
         self.box, self.area, self.crowd = array("d"), array("f"), array("b")
         self.masks = MaskColumns() if segmentations else None
+        self.keypoints = array("f") if keypoints else None
+        self.keypoint_lengths = array("i")
 
     def __len__(self) -> int:
         return len(self.image)
@@ -81,6 +84,7 @@ class ObjectColumns:
         area: float = math.nan,
         id: int = -1,
         segmentation: Any = None,
+        keypoints: Sequence[float] = (),
     ) -> None:
         """Append an object.
 
@@ -92,6 +96,7 @@ class ObjectColumns:
             area: pixels; NaN: that of the box.
             id: of the annotation.
             segmentation: COCO's form.
+            keypoints: x, y and visibility of each in turn.
 
         Raises:
             TypeError: a coordinate is no number.
@@ -101,6 +106,9 @@ class ObjectColumns:
         x1, y1, x2, y2 = box
         if self.masks is not None:
             self.masks.add(segmentation)
+        if self.keypoints is not None:
+            self.keypoints.extend(keypoints)
+            self.keypoint_lengths.append(len(keypoints))
         self.box.extend((x1, y1, x2, y2))
         self.image.append(image)
         self.label.append(label)
@@ -268,6 +276,10 @@ def _assemble(
     kept = boxes[rows]
     area = _numpy(objects.area, np.float32)[rows]
     area = np.where(np.isfinite(area), area, (kept[:, 2:] - kept[:, :2]).prod(axis=1))
+    keypoints = None
+    if objects.keypoints is not None:
+        lengths = starts_of(_numpy(objects.keypoint_lengths, np.int32))
+        keypoints = Ragged(_tensor(objects.keypoints, np.float32), lengths).take(order)
     return Annotations(
         paths=Ragged.of_bytes(images.paths),
         ids=Ragged.of_bytes(images.ids),
@@ -280,6 +292,7 @@ def _assemble(
         area=torch.from_numpy(area.astype(np.float32)),
         object_ids=torch.from_numpy(_numpy(objects.id, np.int64)[rows]),
         segmentations=None if segmentations is None else segmentations.take(order),
+        keypoints=keypoints,
     )
 
 

@@ -46,6 +46,13 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
     def target(self, index: int) -> Target:
         """Ground truth of sample ``index`` in original pixels, crowds and difficult objects included."""
 
+    def unseen(self) -> Sequence[Target]:
+        """Ground truth that no sample shows and that metrics must know of all the same.
+
+        Of images in which a detector found nothing to look at; their indices are negative.
+        """
+        return ()
+
     @property
     @abstractmethod
     def image_sizes(self) -> np.ndarray:

@@ -112,7 +112,7 @@ class Predictor:
         self.transforms = views or Compose(transforms=own_transforms(loader))
         self.model: Model = plan["model"].build()
         self.task = find_task(self.model.task)
-        self.info = DataInfo(_classes(self.config, self.task, weights))
+        self.info = DataInfo(_classes(self.config, self.task, weights), skeleton=self.model.skeleton)
         if weights is not None:
             load_whole(self.model, weights)
         if views is not None:

@@ -81,6 +81,9 @@ def evaluate(
                 _judge(model, batch, dataset, metrics, device)
                 if progress is not None:
                     progress(done, total)
+        if rank() == 0 and max_batches is None and (unseen := dataset.unseen()):
+            for metric in metrics:
+                metric.update([Prediction()] * len(unseen), unseen)
     finally:
         model.train(was_training)
     return _result(metrics, step)

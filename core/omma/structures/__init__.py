@@ -2,6 +2,7 @@
 
 from omma.structures.polygons import Polygons
 from omma.structures.sample import IGNORED, INSTANCE_KEYS, Batch, DataInfo, Meta, Prediction, Sample, Target
+from omma.structures.skeleton import Skeleton
 
 __all__ = [
     "IGNORED",
@@ -12,5 +13,6 @@ __all__ = [
     "Polygons",
     "Prediction",
     "Sample",
+    "Skeleton",
     "Target",
 ]

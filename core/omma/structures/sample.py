@@ -1,7 +1,8 @@
 """The containers that carry images and what is known about them through every task.
 
 Frames: an image tensor is RGB, uint8, (3, H, W). Boxes are (x1, y1, x2, y2) in pixels, float32, with the
-origin at the top-left corner of the top-left pixel. Key points are (x, y) in the same frame.
+origin at the top-left corner of the top-left pixel. Key points are (x, y) in the same frame; those of pose
+estimation count pixels instead, as COCO's annotations do: whole numbers are centres of pixels.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from omma.structures.polygons import Polygons
+from omma.structures.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class DataInfo:
     """Labels that are also judged apart, by what they are called: LVIS' rare, common and frequent classes."""
     ancestors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Labels of the wider classes that the objects of a label belong to as well: a sparrow is a bird."""
+    skeleton: Skeleton | None = None
+    """The key points of an object, where the data set has them."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Sample(TypedDict, total=False):
     masks: tv_tensors.Mask | Polygons  # (N, H, W) uint8, or the outlines until they are rasterised
     keypoints: tv_tensors.KeyPoints  # (N, K, 2) float32
     visibility: Tensor  # (N, K) uint8: 0 not labelled, 1 hidden, 2 visible
+    crop: Tensor  # (2, 3) float32: from key points in the original image to those in ``image``, cut out of it
+    box_scores: Tensor  # (N,) float32 in 0..1, of boxes that a detector found
     proposals: tv_tensors.BoundingBoxes  # (P, 4): boxes from another detector, for Fast R-CNN
     ignored_boxes: tv_tensors.BoundingBoxes  # (M, 4): crowds and difficult objects, neither right nor wrong
     semantic: tv_tensors.Mask  # (H, W) uint8: class of each pixel, IGNORED where it doesn't count
@@ -69,7 +75,7 @@ class Sample(TypedDict, total=False):
 
 IGNORED = 255
 """Class of pixels in semantic maps that are neither right nor wrong."""
-INSTANCE_KEYS = ("boxes", "labels", "masks", "keypoints", "visibility")
+INSTANCE_KEYS = ("boxes", "labels", "masks", "keypoints", "visibility", "box_scores")
 """Keys of a sample whose first axis runs over its instances."""
 
 
@@ -89,6 +95,10 @@ class Target(TypedDict, total=False):
     absent: Tensor  # (K,) int64 labels that were looked for in vain, where not all are annotated everywhere
     partial: Tensor  # (K,) int64 labels of which there may be more objects than are annotated, likewise
     segmentations: Sequence[Any]  # (N) COCO form: list of polygons [x, y, ...] or {"size", "counts"} RLE
+    keypoints: Tensor  # (N, K, 2) float32
+    visibility: Tensor  # (N, K) uint8: 0 not labelled, 1 hidden, 2 visible
+    instance: int  # which of the N a sample shows, where it shows one
+    boxes_of: str  # the file of the detector whose boxes the samples show, where it isn't the annotated ones
 
 
 class Prediction(TypedDict, total=False):
@@ -99,6 +109,9 @@ class Prediction(TypedDict, total=False):
     labels: Tensor  # (N,) int64
     masks: Tensor  # (N, H, W) bool
     semantic: Tensor  # (H, W) uint8: class of each pixel
+    keypoints: Tensor  # (N, K, 2) float32
+    keypoint_scores: Tensor  # (N, K) float32, about 0..1
+    areas: Tensor  # (N,) float32, original pixels that were looked at for the key points of each
 
 
 @dataclass

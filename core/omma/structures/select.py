@@ -8,7 +8,7 @@ from torch import Tensor
 
 from omma.structures.sample import Prediction
 
-_OF_INSTANCES = ("boxes", "scores", "labels", "masks")
+_OF_INSTANCES = ("boxes", "scores", "labels", "masks", "keypoints", "keypoint_scores", "areas")
 
 
 def above(prediction: Prediction, threshold: float) -> Prediction:

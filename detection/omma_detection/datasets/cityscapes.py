@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from omma.data.annotations import Report
+from omma.data.classes import match_classes
 from omma.data.columns import ImageColumns, ObjectColumns, build_annotations, require_images
 from omma.data.images import MAX_PIXELS
 from omma.data.lines import read_lines
@@ -18,7 +19,7 @@ from omma.data.transforms import AnyTransform
 from omma.errors import DataError
 from omma.registry import register
 from omma_detection.datasets.base import DetectionDataset, OnError
-from omma_detection.datasets.classes import class_list, match_classes
+from omma_detection.datasets.classes import class_list
 
 CLASSES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 """Those that are annotated one by one and evaluated."""

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from omma.data.annotations import Annotations, Ragged, Report, starts_of
+from omma.data.coco import CocoReader, checked_id
 from omma.errors import DataError
 from omma.registry import register
-from omma_detection.datasets.coco import CocoDetection, CocoReader, checked_id
+from omma_detection.datasets.coco import CocoDetection
 
 FREQUENCIES = ("r", "c", "f")
 """Rare, common and frequent: in up to 10, up to 100 or more training images."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from omma.data.coco import CocoReader
 from omma.registry import register
-from omma_detection.datasets.coco import CocoDetection, CocoReader
+from omma_detection.datasets.coco import CocoDetection
 
 
 @register

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from omma.data.annotations import Annotations, Ragged, Report, starts_of
+from omma.data.classes import match_classes
 from omma.data.columns import ObjectColumns, build_annotations, require_images
 from omma.data.paths import inside, under
 from omma.data.transforms import AnyTransform
@@ -20,7 +21,7 @@ from omma.errors import DataError
 from omma.registry import register
 from omma.structures import DataInfo
 from omma_detection.datasets.base import DetectionDataset, OnError
-from omma_detection.datasets.classes import class_list, match_classes
+from omma_detection.datasets.classes import class_list
 from omma_detection.datasets.hierarchy import Hierarchy, read_hierarchy
 from omma_detection.datasets.on_disk import ImagesOnDisk
 

@@ -10,13 +10,14 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from omma.data.annotations import Report
+from omma.data.classes import match_classes
 from omma.data.columns import ImageColumns, ObjectColumns, build_annotations, require_images
 from omma.data.paths import inside
 from omma.data.transforms import AnyTransform
 from omma.errors import DataError
 from omma.registry import register
 from omma_detection.datasets.base import DetectionDataset, OnError
-from omma_detection.datasets.classes import class_list, match_classes
+from omma_detection.datasets.classes import class_list
 
 
 @register

@@ -8,6 +8,7 @@ from typing import Any
 
 from omma.config.source import ConfigError, Source
 from omma.data.annotations import Report
+from omma.data.classes import match_classes
 from omma.data.columns import ObjectColumns, build_annotations, require_images
 from omma.data.lines import read_lines
 from omma.data.paths import inside
@@ -15,7 +16,7 @@ from omma.data.transforms import AnyTransform
 from omma.errors import DataError
 from omma.registry import register
 from omma_detection.datasets.base import DetectionDataset, OnError
-from omma_detection.datasets.classes import class_list, match_classes
+from omma_detection.datasets.classes import class_list
 from omma_detection.datasets.on_disk import ImagesOnDisk
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")

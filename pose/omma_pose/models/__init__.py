@@ -1,0 +1,1 @@
+"""Key point models: one file per published model."""

@@ -1,0 +1,51 @@
+"""The model of any pose config for few key points and small images, on a plain backbone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from omma.config import list_configs
+from omma.config.plan import Part, Plan
+from omma.model import Model
+
+from ..plain import composition, model_plan, with_plain_backbone
+
+
+def model_configs() -> list[str]:
+    """One config, the first by name, for each composition of parts."""
+    chosen: dict[str, str] = {}
+    for name, path in sorted(list_configs().items()):
+        if path.parent.parent.name == "pose":
+            chosen.setdefault(repr(composition(model_plan(name, 1).value, _replaced)), name)
+    return sorted(chosen.values())
+
+
+@lru_cache(maxsize=1)
+def reduced_model(name: str) -> Model:
+    """The model of a config; the same object again if it is asked for twice in a row."""
+    plan = model_plan(name, 1)
+    if _replaced(plan.value.arguments["backbone"]):
+        plan = with_plain_backbone(plan)
+    head = narrow(plan.value.arguments["head"])
+    model = replace(plan.value, arguments=plan.value.arguments | {"head": head})
+    torch.manual_seed(0)
+    return Plan(model, plan.config).build()
+
+
+def narrow(head: Part) -> Part:
+    """A head with at most 16 channels of its own in each layer."""
+    widths: Any = {
+        key: tuple(min(width, 16) for width in head.arguments[key])
+        for key in ("deconv_channels", "conv_channels")
+        if key in head.arguments
+    }
+    return replace(head, arguments=head.arguments | widths)
+
+
+def _replaced(backbone: Part) -> bool:
+    """Backbones of the core have tests of their own; those of pose models are half of them."""
+    return backbone.target.__module__.startswith("omma.")

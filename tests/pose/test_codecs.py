@@ -1,0 +1,126 @@
+"""Codecs: targets by their formulas, and decoding as the inverse of encoding."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from omma_pose.codecs import Codec, MSRAHeatmap, UDPHeatmap
+
+SIZES = {"input_size": (96, 128), "heatmap_size": (24, 32)}
+MSRA, DARK, UDP = MSRAHeatmap(**SIZES), MSRAHeatmap(**SIZES, dark=True), UDPHeatmap(**SIZES)
+CODECS = {"msra": MSRA, "dark": DARK, "udp": UDP}
+ORDER = torch.tensor([0, 2, 1, 3, 4])
+
+
+@pytest.fixture(params=CODECS, scope="module")
+def codec(request: pytest.FixtureRequest) -> Codec:
+    return CODECS[request.param]
+
+
+@pytest.fixture
+def keypoints() -> Tensor:
+    """(40, 5, 2) places at least 36 pixels from the border, which smoothing doesn't reach."""
+    generator = torch.Generator().manual_seed(0)
+    return 36 + torch.rand(40, 5, 2, generator=generator) * torch.tensor([23.0, 55.0])
+
+
+def ones(keypoints: Tensor) -> Tensor:
+    return torch.ones(keypoints.shape[:2])
+
+
+EXACT = {"msra": 2.0, "dark": 0.05, "udp": 0.05}
+"""Pixels of the input: half a pixel of the heatmap, and what a parabola leaves."""
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_decoding_inverts_encoding(name, keypoints):
+    codec = CODECS[name]
+    targets, weights = codec.encode(keypoints, ones(keypoints))
+    decoded, scores = codec.decode(targets)
+    assert float((decoded - keypoints).abs().max()) <= EXACT[name]
+    assert weights.min() == 1
+    assert scores.min() > 0.8
+
+
+def test_bumps_of_whole_pixels_reach_three_deviations():
+    targets, _ = MSRA.encode(torch.tensor([[[41.0, 62.0]]]), torch.ones(1, 1))
+    expected = np.zeros((32, 24))
+    for y in range(32):
+        for x in range(24):
+            # 41 / 4 = 10.25 and 62 / 4 = 15.5 are nearest to 10 and 16.
+            dx, dy = x - 10, y - 16
+            if max(abs(dx), abs(dy)) <= 6:
+                expected[y, x] = math.exp(-(dx * dx + dy * dy) / 8)
+    np.testing.assert_allclose(targets[0, 0], expected, atol=1e-7)
+
+
+def test_bumps_of_dark_lie_between_pixels():
+    targets, _ = DARK.encode(torch.tensor([[[41.0, 62.0]]]), torch.ones(1, 1))
+    y, x = np.mgrid[:32, :24]
+    expected = np.exp(-((x - 10.25) ** 2 + (y - 15.5) ** 2) / 8)
+    np.testing.assert_allclose(targets[0, 0], expected, atol=1e-6)
+
+
+def test_bumps_of_udp_count_from_centre_to_centre():
+    targets, _ = UDP.encode(torch.tensor([[[95.0, 127.0]]]), torch.ones(1, 1))
+    # The centre of the input's last pixel is that of the heatmap's.
+    assert float(targets[0, 0, 31, 23]) == pytest.approx(1.0)
+
+
+def test_unlabelled_key_points_have_neither_bump_nor_weight(codec, keypoints):
+    visible = ones(keypoints)
+    visible[:, 1] = 0
+    targets, weights = codec.encode(keypoints, visible)
+    assert weights[:, 1].max() == 0
+    assert targets[:, 1].abs().max() == 0
+    assert weights[:, 0].min() == 1
+
+
+def test_key_points_far_outside_have_no_weight(codec):
+    places = torch.tensor([[[-40.0, 10.0], [10.0, -40.0], [160.0, 10.0], [10.0, 200.0], [-4.0, 130.0]]])
+    targets, weights = codec.encode(places, torch.ones(1, 5))
+    assert weights.tolist() == [[0, 0, 0, 0, 1]]
+    assert targets[0, :4].abs().max() == 0
+    assert targets[0, 4].max() > 0
+
+
+def test_a_map_without_a_positive_value_has_no_place(codec):
+    decoded, scores = codec.decode(torch.full((1, 2, 32, 24), -0.5))
+    assert scores.tolist() == [[-0.5, -0.5]]
+    expected = torch.tensor(codec.stride).expand(1, 2, 2) * -1
+    torch.testing.assert_close(decoded, expected)
+
+
+def test_udp_of_a_mirror_image_is_turned_back_exactly(keypoints):
+    mirrored = keypoints.clone()
+    mirrored[..., 0] = 95 - keypoints[..., 0]
+    targets, _ = UDP.encode(mirrored[:, ORDER], ones(keypoints))
+    expected, _ = UDP.encode(keypoints, ones(keypoints))
+    torch.testing.assert_close(UDP.upright(targets, ORDER), expected, atol=1e-5, rtol=0)
+
+
+def test_msra_of_a_mirror_image_is_turned_back_and_moved(keypoints):
+    # Mirrored crops map the centre of a box to half the width, as crops do: x becomes width - x.
+    mirrored = keypoints.clone()
+    mirrored[..., 0] = 96 - keypoints[..., 0]
+    targets, _ = DARK.encode(mirrored[:, ORDER], ones(keypoints))
+    expected, _ = DARK.encode(keypoints, ones(keypoints))
+    torch.testing.assert_close(DARK.upright(targets, ORDER)[..., 1:], expected[..., 1:], atol=1e-5, rtol=0)
+
+
+def test_half_precision_outputs_are_decoded(codec, keypoints):
+    targets, _ = codec.encode(keypoints, ones(keypoints))
+    decoded, scores = codec.decode(targets.bfloat16())
+    assert decoded.dtype == scores.dtype == torch.float32
+    assert decoded.isfinite().all()
+
+
+@pytest.mark.parametrize("change", [{"sigma": 0.0}, {"blur": 10}, {"heatmap_size": (1, 32)}])
+def test_arguments_out_of_range_are_refused(change):
+    with pytest.raises(ValueError):
+        UDPHeatmap(**{**SIZES, **change})
