@@ -58,12 +58,16 @@ class Preprocessor(nn.Module):
     def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """``images``: uint8 (N, 3, H, W), or N of (3, H_i, W_i). Returns float32 (N, 3, H', W')."""
         canvas = self.canvas([(image.shape[-2], image.shape[-1]) for image in images])
-        out = torch.zeros(len(images), 3, canvas.height, canvas.width, device=self.mean.device)
+        out = self.background(len(images), canvas)
         for slot, image, (top, left) in zip(out, images, canvas.offsets):
             image = image.flip(0) if self.bgr else image
             height, width = image.shape[-2:]
             slot[:, top : top + height, left : left + width] = (image - self.mean) / self.std
         return out
+
+    def background(self, count: int, canvas: Canvas) -> Tensor:
+        """What the images are put on, float32 (count, 3, H', W')."""
+        return torch.zeros(count, 3, canvas.height, canvas.width, device=self.mean.device)
 
     def canvas(self, sizes: Sequence[tuple[int, int]]) -> Canvas:
         """Where images of these (height, width) lie after padding."""
@@ -88,8 +92,12 @@ class CentredPreprocessor(Preprocessor):
     Args:
         mean, std, bgr: as ``Preprocessor``.
         divisor: the padded side is the next multiple of this above the image's side...
-        short: ...less so many pixels: 511 stays 511 at a divisor of 128 and 1 short.
+        short: ...less so many pixels: 511 stays 511 at a divisor of 128 and 1 short. At 0 short a multiple
+            stays what it is in training, where windows have just the size that is wanted.
+        fill: (R, G, B) around the images, 0..255; null: the mean colour.
     """
+
+    border: Tensor
 
     def __init__(
         self,
@@ -99,15 +107,26 @@ class CentredPreprocessor(Preprocessor):
         bgr: bool = False,
         divisor: int = 128,
         short: int = 1,
+        fill: tuple[float, float, float] | None = None,
     ) -> None:
         if not 0 <= short <= 1:
             raise ValueError(f"short must be 0 or 1, else an image may not fit, got {short}")
         super().__init__(mean=mean, std=std, bgr=bgr, divisor=divisor)
         self.short = short
+        border = torch.zeros(3, 1, 1)
+        if fill is not None:
+            colour = torch.tensor(fill).view(3, 1, 1)
+            border = ((colour.flip(0) if bgr else colour) - self.mean) / self.std
+        self.register_buffer("border", border, persistent=False)
+
+    def background(self, count: int, canvas: Canvas) -> Tensor:
+        """The colour around the images, float32 (count, 3, H', W')."""
+        return self.border.expand(count, 3, canvas.height, canvas.width).clone()
 
     def padded(self, side: int) -> int:
         """The side of the canvas for the side of an image."""
-        return (side // self.divisor + 1) * self.divisor - self.short
+        least = side + (self.short if self.training else 1)
+        return -(-least // self.divisor) * self.divisor - self.short
 
     def offset(self, side: int) -> int:
         """Pixels before an image along one side of it."""

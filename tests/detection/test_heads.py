@@ -273,3 +273,23 @@ def test_anchors_in_the_padding_don_t_enter_the_loss():
     for maps, stride in zip(outputs[0], head.strides):
         assert maps.grad is not None
         assert not maps.grad[..., math.ceil(64 / stride) :].any()
+
+
+# Proposals
+
+
+def test_the_convolutions_of_a_deeper_proposal_head_have_the_published_names():
+    head = rpn_head()
+    deeper = type(head)(
+        in_channels=WIDTH,
+        channels=WIDTH,
+        num_convs=2,
+        anchors=head.anchors,
+        coder=head.coder,
+        assigner=head.assigner,
+        sampler=head.sampler,
+        cls_loss=head.cls_loss,
+        box_loss=head.box_loss,
+    )
+    names = [name for name in deeper.state_dict() if name.startswith("rpn_conv")]
+    assert names == [f"rpn_conv.{i}.conv.{kind}" for i in range(2) for kind in ("weight", "bias")]

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou
 
 from omma.losses import BinaryCrossEntropyLoss
+from omma_detection.models.heads.prototypes import Positives, YOLACTProtonet, crop
 from omma_detection.models.priors import AnchorGenerator
-from omma_detection.models.yolact import FastNMS, Positives, YOLACTProtonet, crop
+from omma_detection.models.yolact import FastNMS
 
 from .detectors import CLASSES, batch, sample
 

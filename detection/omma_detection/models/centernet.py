@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from omma.backbones import Backbone
 from omma.layers import init_conv, prior_bias
 from omma.losses import Loss
-from omma.model import Preprocessor
+from omma.model import Canvas, Preprocessor
 from omma.necks import Neck
 from omma.ops import box_centres
 from omma.parallel import normalizer
@@ -19,15 +19,15 @@ from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
 from omma_detection.models.coders.delta import clip_boxes
-from omma_detection.models.heads.dense import DenseHead
 from omma_detection.models.heads.detections import box_scales, image_sizes
 from omma_detection.models.heads.gaussian import at_places, gaussian_radius, mark, peaks, place_positions
+from omma_detection.models.heads.placed import PlacedHead
 from omma_detection.models.objects import pad_objects
-from omma_detection.models.single_stage import SingleStageDetector
+from omma_detection.models.single_stage import PlacedDetector
 
 
 @register
-class CenterNet(SingleStageDetector):
+class CenterNet(PlacedDetector):
     """One fine map, on which objects are peaks.
 
     Args:
@@ -55,7 +55,7 @@ class CenterNetOutputs(NamedTuple):
 
 
 @register
-class CenterNetHead(DenseHead):
+class CenterNetHead(PlacedHead):
     """A heat map of centres for each class, and the size and exact place of what is there.
 
     Args:
@@ -107,10 +107,13 @@ class CenterNetHead(DenseHead):
             self.heatmap_head(x).float().sigmoid(), self.wh_head(x).float(), self.offset_head(x).float()
         )
 
-    def loss(self, outputs: CenterNetOutputs, batch: Batch) -> dict[str, Tensor]:
+    def loss(
+        self, outputs: CenterNetOutputs, batch: Batch, canvas: Canvas | None = None
+    ) -> dict[str, Tensor]:
         """``loss_center_heatmap``, ``loss_wh`` and ``loss_offset``."""
         objects = pad_objects(batch.samples, outputs.heat.device)
-        boxes = objects.boxes / self.strides[0]
+        frame = self.frame(outputs.heat, canvas)
+        boxes = torch.cat([frame.positions(objects.boxes[..., i : i + 2]) for i in (0, 2)], dim=2)
         centres, sizes = box_centres(boxes), boxes[..., 2:] - boxes[..., :2]
         radii = gaussian_radius(sizes, self.least_overlap)
         height, width = outputs.heat.shape[2:]
@@ -123,12 +126,15 @@ class CenterNetHead(DenseHead):
             "loss_offset": self.offset_loss(marks.read(outputs.offset), marks.offset, avg_factor=2 * count),
         }
 
-    def predict(self, outputs: CenterNetOutputs, batch: Batch) -> list[Prediction]:
+    def predict(
+        self, outputs: CenterNetOutputs, batch: Batch, canvas: Canvas | None = None
+    ) -> list[Prediction]:
         """Boxes in original pixels, one at each peak; nothing is suppressed."""
         score, label, place = peaks(outputs.heat, self.max_per_image)
         size = at_places(outputs.size, place)  # (N, K, 2)
         centre = place_positions(place, outputs.heat.shape[3]) + at_places(outputs.offset, place)
-        boxes = torch.cat([centre - size / 2, centre + size / 2], dim=2) * self.strides[0]
+        frame = self.frame(outputs.heat, canvas)
+        boxes = torch.cat([frame.pixels(centre - size / 2), frame.pixels(centre + size / 2)], dim=2)
         boxes = clip_boxes(boxes, image_sizes(batch, boxes.device)) / box_scales(batch, boxes.device)[:, None]
         return [Prediction(boxes=b, scores=s, labels=c) for b, s, c in zip(boxes, score, label)]
 

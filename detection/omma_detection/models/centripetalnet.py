@@ -18,10 +18,10 @@ from omma_detection.models.heads.corner_towers import (
     CornerTargets,
     CornerTowers,
     Found,
-    Frame,
 )
 from omma_detection.models.heads.detections import Selection
 from omma_detection.models.heads.gaussian import at_places
+from omma_detection.models.heads.placed import Frame
 
 LARGE = 3500
 """Area from which on the middle of a box, where its corners must point, is a larger part of it; pixels."""

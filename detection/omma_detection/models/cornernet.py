@@ -9,23 +9,22 @@ from omma.backbones import Backbone
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.registry import register
-from omma.structures import Batch, Prediction
 from omma_detection.models.heads.corner_towers import (
     SIDES,
     CornerPair,
     CornerTargets,
     CornerTowers,
     Found,
-    Frame,
 )
 from omma_detection.models.heads.detections import Selection
 from omma_detection.models.heads.gaussian import at_places
+from omma_detection.models.heads.placed import Frame
 from omma_detection.models.objects import Objects
-from omma_detection.models.single_stage import SingleStageDetector
+from omma_detection.models.single_stage import PlacedDetector
 
 
 @register
-class CornerNet(SingleStageDetector):
+class CornerNet(PlacedDetector):
     """An hourglass and a head that finds corners and pairs them.
 
     Args:
@@ -36,17 +35,6 @@ class CornerNet(SingleStageDetector):
 
     def __init__(self, *, backbone: Backbone, bbox_head: CornerTowers, preprocessor: Preprocessor) -> None:
         super().__init__(backbone=backbone, neck=None, bbox_head=bbox_head, preprocessor=preprocessor)
-        self.bbox_head: CornerTowers = bbox_head
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The head's losses."""
-        return self.bbox_head.loss(self.forward(batch.images), batch, self.preprocessor.canvas(batch.sizes))
-
-    def predict(self, batch: Batch) -> list[Prediction]:
-        """Boxes in original pixels."""
-        return self.bbox_head.predict(
-            self.forward(batch.images), batch, self.preprocessor.canvas(batch.sizes)
-        )
 
 
 @register

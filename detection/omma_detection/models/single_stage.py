@@ -13,6 +13,7 @@ from omma.model import Model, Preprocessor
 from omma.necks import Neck
 from omma.structures import Batch, Prediction
 from omma_detection.models.heads.dense import DenseHead, check_levels, check_parts
+from omma_detection.models.heads.placed import PlacedHead
 from omma_detection.models.torchvision_weights import from_torchvision
 
 
@@ -63,6 +64,34 @@ class SingleStageDetector(Model):
     def predict(self, batch: Batch) -> list[Prediction]:
         """Boxes in original pixels."""
         return self.bbox_head.predict(self.forward(batch.images), batch)
+
+
+class PlacedDetector(SingleStageDetector):
+    """A detector whose images may lie anywhere in the network's input, as the preprocessor has it.
+
+    Args:
+        backbone: image to feature maps.
+        neck: feature maps to finer ones; null: the head takes the backbone's maps.
+        bbox_head: the head.
+        preprocessor: images to network input.
+    """
+
+    bbox_head: PlacedHead
+
+    def __init__(
+        self, *, backbone: Backbone, neck: Neck | None, bbox_head: PlacedHead, preprocessor: Preprocessor
+    ) -> None:
+        super().__init__(backbone=backbone, neck=neck, bbox_head=bbox_head, preprocessor=preprocessor)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The head's losses."""
+        return self.bbox_head.loss(self.forward(batch.images), batch, self.preprocessor.canvas(batch.sizes))
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Boxes in original pixels."""
+        return self.bbox_head.predict(
+            self.forward(batch.images), batch, self.preprocessor.canvas(batch.sizes)
+        )
 
 
 class SingleStageSegmenter(Model):

@@ -18,7 +18,6 @@ from omma.ops.corner_pool import Direction
 from omma.parallel import normalizer
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
-from omma_detection.models.heads.dense import DenseHead
 from omma_detection.models.heads.detections import Candidates, Selection, top_candidates
 from omma_detection.models.heads.gaussian import (
     Marks,
@@ -28,6 +27,7 @@ from omma_detection.models.heads.gaussian import (
     peaks,
     place_positions,
 )
+from omma_detection.models.heads.placed import Frame, PlacedHead
 from omma_detection.models.objects import Objects, pad_objects
 
 SIDES: dict[str, tuple[Direction, Direction]] = {"tl": ("top", "left"), "br": ("bottom", "right")}
@@ -79,25 +79,7 @@ class Found:
     """(N, K, 2) xy, positions."""
 
 
-@dataclass(frozen=True)
-class Frame:
-    """From pixels of images to positions of a map and back."""
-
-    step: Tensor
-    """(2,) xy pixels per position."""
-    origin: Tensor
-    """(N, 1, 2) xy pixels of the map before the image."""
-
-    def positions(self, pixels: Tensor) -> Tensor:
-        """(N, K, 2) xy."""
-        return (pixels + self.origin) / self.step
-
-    def pixels(self, positions: Tensor) -> Tensor:
-        """(N, K, 2) xy; what lies above or left of the image is moved to its edge."""
-        return (positions * self.step - self.origin).clamp(min=0)
-
-
-class CornerTowers(DenseHead):
+class CornerTowers(PlacedHead):
     """A pooling for each of two corners, then its heat map per class, its offset, what ties it to the other.
 
     Levels are the maps of the modules of an hourglass, each trained by itself; the last one predicts.
@@ -200,10 +182,7 @@ class CornerTowers(DenseHead):
     def loss(
         self, outputs: list[CornerPair], batch: Batch, canvas: Canvas | None = None
     ) -> dict[str, Tensor]:
-        """``loss_heatmap``, ``loss_offset`` and the ties' losses, each the sum over the levels.
-
-        ``canvas`` says where the images lie in the input; null: at the corner of one of whole strides.
-        """
+        """``loss_heatmap``, ``loss_offset`` and the ties' losses, each the sum over the levels."""
         targets = self._targets(outputs, batch, canvas)
         losses: list[dict[str, Tensor]] = []
         for pair in outputs:
@@ -222,7 +201,7 @@ class CornerTowers(DenseHead):
     def _targets(self, outputs: list[CornerPair], batch: Batch, canvas: Canvas | None) -> CornerTargets:
         heat = outputs[0][0].heat
         objects = pad_objects(batch.samples, heat.device)
-        frame = self._frame(heat, canvas)
+        frame = self.frame(heat, canvas)
         first, second = (frame.positions(objects.boxes[..., i : i + 2]) for i in (0, 2))
         radii = gaussian_radius((second - first).ceil(), LEAST_OVERLAP)
         height, width = heat.shape[2:]
@@ -238,12 +217,9 @@ class CornerTowers(DenseHead):
     def predict(
         self, outputs: list[CornerPair], batch: Batch, canvas: Canvas | None = None
     ) -> list[Prediction]:
-        """Boxes in original pixels from pairs of the likeliest corners, scored by the mean of their scores.
-
-        ``canvas`` as in ``loss``.
-        """
+        """Boxes in original pixels of pairs of the likeliest corners, scored by the mean of their scores."""
         pair = outputs[-1]
-        frame = self._frame(pair[0].heat, canvas)
+        frame = self.frame(pair[0].heat, canvas)
         first, second = self._best(pair[0]), self._best(pair[1])
         k = first.scores.shape[1]
         shape = (-1, k, k, 2)
@@ -269,14 +245,6 @@ class CornerTowers(DenseHead):
         scores, labels, places = peaks(maps.heat.sigmoid(), self.corners)
         points = place_positions(places, maps.heat.shape[3]) + at_places(maps.offset, places)
         return Found(scores, labels, places, points)
-
-    def _frame(self, heat: Tensor, canvas: Canvas | None) -> Frame:
-        count, _, rows, columns = heat.shape
-        if canvas is None:
-            canvas = Canvas(rows * self.strides[0], columns * self.strides[0], ((0, 0),) * count)
-        step = heat.new_tensor([canvas.width / columns, canvas.height / rows])
-        origin = heat.new_tensor([(left, top) for top, left in canvas.offsets])
-        return Frame(step, origin[:, None])
 
 
 class CornerPooling(nn.Module):

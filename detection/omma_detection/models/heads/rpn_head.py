@@ -16,7 +16,7 @@ from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma_detection.models.assigners import MaxIoUAssigner
 from omma_detection.models.coders.delta import DeltaCoder, clip_boxes
-from omma_detection.models.heads.dense import DenseHead
+from omma_detection.models.heads.dense import DenseHead, conv_tower
 from omma_detection.models.heads.detections import (
     Candidates,
     box_scales,
@@ -57,11 +57,12 @@ class ProposalHead(DenseHead):
 
 @register
 class RPNHead(ProposalHead):
-    """A 3x3 convolution, then objectness and box deltas for A anchors at every position.
+    """3x3 convolutions, then objectness and box deltas for A anchors at every position.
 
     Args:
         in_channels: channels of every level.
-        channels: width of the hidden convolution.
+        channels: width of the hidden convolutions.
+        num_convs: how many.
         anchors: the priors.
         coder: box coder.
         assigner: which anchors are objects.
@@ -82,6 +83,7 @@ class RPNHead(ProposalHead):
         *,
         in_channels: int,
         channels: int = 256,
+        num_convs: int = 1,
         anchors: AnchorGenerator,
         coder: DeltaCoder,
         assigner: MaxIoUAssigner,
@@ -96,6 +98,8 @@ class RPNHead(ProposalHead):
         allowed_border: int = -1,
     ) -> None:
         super().__init__()
+        if num_convs < 1:
+            raise ValueError(f"num_convs must be at least 1, got {num_convs}")
         self.in_channels = in_channels
         self.strides = anchors.strides
         self.num_classes = 1
@@ -105,7 +109,10 @@ class RPNHead(ProposalHead):
         self.max_proposals, self.nms_iou = max_proposals, nms_iou
         self.max_proposals_train = max_proposals_train or max_proposals
         self.allowed_border = allowed_border
-        self.rpn_conv = nn.Conv2d(in_channels, channels, 3, padding=1)
+        if num_convs == 1:
+            self.rpn_conv = nn.Conv2d(in_channels, channels, 3, padding=1)
+        else:  # as the published parameters are called
+            self.rpn_conv = conv_tower(in_channels, channels, num_convs, norm=None)
         self.rpn_cls = nn.Conv2d(channels, anchors.per_position, 1)
         self.rpn_reg = nn.Conv2d(channels, anchors.per_position * 4, 1)
         init_conv(self, std=0.01)
