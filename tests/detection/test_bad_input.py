@@ -147,6 +147,24 @@ def test_a_number_of_classes_that_the_data_have_not(refused, root: Path):
     assert "set data.num_classes=7" in refused(*train(root, "data.num_classes=3"))
 
 
+def test_a_head_of_another_number_of_classes(refused, root: Path):
+    error = refused(*train(root, "model.bbox_head.num_classes=3"))
+    assert "data.num_classes is 7, but model.bbox_head.conv_cls.weight has 3 rows" in error
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.bbox_head.points.strides=[8, 16, 32, 128]", "the pyramid has strides (8, 16, 32, 64)"),
+        ("model.neck.num_outs=3", "the pyramid has"),
+        ("model.bbox_head.in_channels=32", "bbox_head.in_channels is 32"),
+        ("model.neck.in_channels=[64, 128, 256]", "in_channels"),
+    ],
+)
+def test_parts_that_do_not_fit_each_other(change: str, message: str, refused, root: Path):
+    assert message in refused(*train(root, change))
+
+
 def first(root: Path, split: str) -> Path:
     return sorted((root / "images" / split).iterdir())[0]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omma.structures import Meta
 from omma_detection.models.assigners import CenterCellAssigner
-from omma_detection.models.heads.cell_head import coordinates, mask_centres, peaks, shrink
+from omma_detection.models.heads.cell_head import coordinates, peaks, shrink
 from omma_detection.models.heads.mask_selection import MaskSelection
 
 SIZE = (96, 160)
@@ -87,16 +87,6 @@ def test_a_middle_region_reaches_no_further_than_the_next_cells():
 def blobs(count: int, size: tuple[int, int]) -> Tensor:
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(count, *size)), (0, 4, 4))
     return torch.from_numpy((noise > 0.02).astype(np.uint8))
-
-
-def test_mask_centres_are_centres_of_mass():
-    masks = blobs(4, (50, 70))
-    masks[2] = 0
-    ours = mask_centres(masks)
-    assert bool(ours[2].isnan().all())
-    for i in (0, 1, 3):
-        y, x = ndimage.center_of_mass(masks[i].numpy())
-        np.testing.assert_allclose(ours[i].numpy(), [x, y], rtol=1e-5)
 
 
 def test_masks_shrink_as_opencv_interpolates_them():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omma.backbones.base import check_stages, drop_rates
-from omma.backbones.vit import PlainTransformer, check_heads
+from omma.backbones.vit import PlainTransformer
 from omma.layers import Biases, EncoderBlock, SelfAttention
 from omma.registry import register
 
@@ -67,7 +67,6 @@ class BEiT(PlainTransformer):
     ) -> None:
         super().__init__()
         check_stages(out_indices, range(depth), frozen_stages, depth)
-        check_heads(channels, heads)
         self.embed(
             image_size=image_size,
             patch=patch,
@@ -80,16 +79,15 @@ class BEiT(PlainTransformer):
             dropout=0.0,
         )
         self.register_buffer("index", relative_index(self.grid), persistent=False)
-        rates = drop_rates(drop_path, depth)
         self.layers = nn.ModuleList(
             EncoderBlock(
                 channels,
                 attention=RelativeAttention(channels, heads, self.grid, biases),
                 hidden=int(mlp_ratio * channels),
-                drop_path=rates[i],
+                drop_path=rate,
                 layer_scale=layer_scale,
             )
-            for i in range(max(out_indices) + 1)
+            for rate in drop_rates(drop_path, depth)[: max(out_indices) + 1]
         )
         if not positions:
             for block in self.layers:

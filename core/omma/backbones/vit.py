@@ -205,7 +205,6 @@ class VisionTransformer(PlainTransformer):
     ) -> None:
         super().__init__()
         check_stages(out_indices, range(depth), frozen_stages, depth)
-        check_heads(channels, heads)
         self.embed(
             image_size=image_size,
             patch=patch,
@@ -217,7 +216,6 @@ class VisionTransformer(PlainTransformer):
             interpolation=interpolation,
             dropout=dropout,
         )
-        rates = drop_rates(drop_path, depth)
         make = PackedSelfAttention if attention == "packed" else SelfAttention
         self.layers = nn.ModuleList(
             EncoderBlock(
@@ -226,9 +224,9 @@ class VisionTransformer(PlainTransformer):
                 hidden=int(mlp_ratio * channels),
                 eps=eps,
                 dropout=dropout,
-                drop_path=rates[i],
+                drop_path=rate,
             )
-            for i in range(max(out_indices) + 1)
+            for rate in drop_rates(drop_path, depth)[: max(out_indices) + 1]
         )
         self.finish(
             depth=depth,
@@ -256,16 +254,6 @@ class PatchEmbed(nn.Module):
         if not self.padding:
             x = F.pad(x, (0, -x.shape[-1] % self.patch, 0, -x.shape[-2] % self.patch))
         return self.projection(x).permute(0, 2, 3, 1)
-
-
-def check_heads(channels: int, heads: int) -> None:
-    """Whether each head gets as many channels.
-
-    Raises:
-        ValueError: it doesn't.
-    """
-    if channels % heads:
-        raise ValueError(f"channels {channels} must be divisible by heads {heads}")
 
 
 def resize_positions(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from omma.config import Config
     from omma.experiment import Data, Experiment, Loader
     from omma.hooks import Hook
+    from omma.model import Model
     from omma.runner import Runner, Train, TrainResult
 
 _LATEST = Path("latest checkpoint")
@@ -103,6 +104,7 @@ def _train(experiment: Experiment, config: Config, args: argparse.Namespace, out
 
     data, settings = experiment.data, experiment.train
     check_classes(data)
+    check_heads(experiment.model, data.num_classes)
     check_annotations({"data.train": data.train, "data.val": data.val})
     if data.train is None:
         raise SetupError("there is nothing to train on: the config has no data.train")
@@ -195,6 +197,24 @@ def check_annotations(loaders: Mapping[str, Loader | None]) -> None:
             notice.cancel()
 
     from_main(look)
+
+
+def check_heads(model: Model, num_classes: int) -> None:
+    """See that every head was built for the classes of the data.
+
+    Raises:
+        SetupError: one was built for another number of them.
+    """
+    from omma.checkpoint.classes import class_rows
+
+    parameters = dict(model.named_parameters())
+    for name, rows in class_rows(model).items():
+        if len(parameters[name]) != rows.total(num_classes):
+            raise SetupError(
+                f"data.num_classes is {num_classes}, but model.{name} has {len(parameters[name])} rows, not "
+                f"the {rows.total(num_classes)} of so many classes\n  "
+                'let the head follow the data: num_classes: "${data.num_classes}"'
+            )
 
 
 def all_hooks(configured: dict[str, Hook | None]) -> list[Hook]:

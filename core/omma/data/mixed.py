@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -93,11 +94,14 @@ class MixedDataset(Dataset):
         for i, transform in enumerate(transforms):
             if isinstance(transform, Mix):
                 before = transforms[:i] if transform.alike else ()
-                draw = lambda before=before: self._run(before, self._partner(mates), mates)  # noqa: E731
-                sample = transform.mix(sample, draw)
+                sample = transform.mix(sample, partial(self._draw, before, mates))
             else:
                 sample = transform(sample)
         return sample
+
+    def _draw(self, transforms: Sequence[AnyTransform | Mix], mates: Sequence[int]) -> Sample:
+        """A sample to mix with another, through these transforms."""
+        return self._run(transforms, self._partner(mates), mates)
 
     def _partner(self, mates: Sequence[int]) -> int:
         if self.partners == "batch" and len(mates) > 1:

@@ -26,6 +26,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int, heads: int, *, biases: Biases = "all") -> None:
         super().__init__()
+        _check_heads(channels, heads)
         self.heads = heads
         self.qkv = nn.Linear(channels, 3 * channels, bias=biases == "all")
         if biases == "query_value":
@@ -60,8 +61,14 @@ class PackedSelfAttention(nn.Module):
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
+        _check_heads(channels, heads)
         self.attn = nn.MultiheadAttention(channels, heads, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (N, T, C) -> the same shape."""
         return self.attn(x, x, x, need_weights=False)[0]
+
+
+def _check_heads(channels: int, heads: int) -> None:
+    if channels % heads:
+        raise ValueError(f"channels {channels} must be divisible by heads {heads}")

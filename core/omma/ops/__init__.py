@@ -28,6 +28,7 @@ from omma.ops.masked_conv import masked_conv2d
 from omma.ops.masks import (
     decode_masks,
     encode_masks,
+    mask_centres,
     masks_to_boxes,
     masks_to_polygons,
     pairwise_mask_iou,
@@ -81,6 +82,7 @@ __all__ = [
     "elementwise_giou",
     "elementwise_iou",
     "encode_masks",
+    "mask_centres",
     "masked_conv2d",
     "masks_to_boxes",
     "masks_to_polygons",

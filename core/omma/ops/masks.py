@@ -72,6 +72,20 @@ def masks_to_boxes(masks: Tensor) -> Tensor:
     return torch.stack([x1, y1, x2, y2], -1).float()
 
 
+def mask_centres(masks: Tensor) -> Tensor:
+    """(N, H, W) bool or uint8 -> (N, 2) float32 means of the pixels' columns and rows, counted from 0.
+
+    Those of an empty mask are not-a-number.
+    """
+    _check("mask_centres", masks)
+    area = masks.sum(dim=(1, 2))
+    means = []
+    for axis in (1, 2):
+        line = masks.sum(dim=axis)
+        means.append((line * torch.arange(line.shape[1], device=masks.device)).sum(dim=1) / area)
+    return torch.stack(means, dim=1)
+
+
 def pairwise_mask_iou(a: Tensor, b: Tensor) -> Tensor:
     """IoU (A, B) float32 of masks (A, H, W) and (B, H, W), bool or uint8 of zeros and ones."""
     check_tensors("pairwise_mask_iou", ("a", a, ("A", "H", "W"), "any"), ("b", b, ("B", "H", "W"), "any"))

@@ -7,7 +7,7 @@ estimation count pixels instead, as COCO's annotations do: whole numbers are cen
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -138,12 +138,15 @@ class Batch:
 
     def to(self, device: Any, non_blocking: bool = False) -> Batch:
         """The same batch with every tensor on ``device``."""
-        move = lambda v: v.to(device, non_blocking=non_blocking) if isinstance(v, Tensor) else v  # noqa: E731
-        samples: list[Any] = [{k: move(v) for k, v in sample.items()} for sample in self.samples]
-        return Batch([move(image) for image in self.images], samples)
+        return self._moved(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory, so that copies to the GPU run beside the compute."""
-        pin = lambda v: v.pin_memory() if isinstance(v, Tensor) else v  # noqa: E731
-        samples: list[Any] = [{k: pin(v) for k, v in sample.items()} for sample in self.samples]
-        return Batch([pin(image) for image in self.images], samples)
+        return self._moved(Tensor.pin_memory)
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        samples: list[Any] = [
+            {key: move(value) if isinstance(value, Tensor) else value for key, value in sample.items()}
+            for sample in self.samples
+        ]
+        return Batch([move(image) for image in self.images], samples)

@@ -12,11 +12,11 @@ from omma.layers import NormKind
 from omma.losses import Loss
 from omma.model import Preprocessor
 from omma.necks import Neck
+from omma.ops import mask_centres
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma_detection.models.fcos import FCOSHead
-from omma_detection.models.heads.cell_head import mask_centres
 from omma_detection.models.heads.dense import map_sizes
 from omma_detection.models.heads.dynamic_masks import DynamicMaskHead, MaskOutputs, Priors, thin_masks
 from omma_detection.models.heads.region import bitmaps

@@ -159,19 +159,18 @@ class LocationHead(CellHead):
 
     def predict(self, outputs: SOLOOutputs, batch: Batch) -> list[Prediction]:
         """Masks in original pixels, and the boxes around them."""
-        size, grids = _mask_size(outputs), self.assigner.grids
+        return self.masks_of_scored(outputs, _peak_scores(outputs), batch)
 
-        def masks_at(image: int, cells: Tensor) -> Tensor:
-            masks, first = [], 0
-            for factors, grid in zip(outputs.masks, grids):
-                own = cells[(cells >= first) & (cells < first + grid**2)] - first
-                channels = self.channels_of(own, grid)
-                parts = [_probable(f[image, c][None], size)[0] for f, c in zip(factors, channels)]
-                masks.append(torch.stack(parts).prod(dim=0))
-                first += grid**2
-            return torch.cat(masks)  # Cells come in rising order.
-
-        return self.masks_of_scored(_peak_scores(outputs), masks_at, batch)
+    def masks_at(self, outputs: SOLOOutputs, image: int, cells: Tensor) -> Tensor:
+        """Probabilities (K, H, W) of the masks of an image's cells (K,), which rise."""
+        size, masks, first = _mask_size(outputs), [], 0
+        for factors, grid in zip(outputs.masks, self.assigner.grids):
+            own = cells[(cells >= first) & (cells < first + grid**2)] - first
+            channels = self.channels_of(own, grid)
+            parts = [_probable(f[image, c][None], size)[0] for f, c in zip(factors, channels)]
+            masks.append(torch.stack(parts).prod(dim=0))
+            first += grid**2
+        return torch.cat(masks)
 
 
 @register

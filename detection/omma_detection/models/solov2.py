@@ -160,9 +160,13 @@ class SOLOv2Head(CellHead):
     def predict(self, outputs: SOLOv2Outputs, batch: Batch) -> list[Prediction]:
         """Masks in original pixels, and the boxes around them."""
         scores = [peaks(logits.float().sigmoid()) for logits in outputs.logits]
-        kernels = flatten_levels(outputs.kernels, outputs.features.shape[1])
-        masks_at = lambda i, cells: _masks(outputs.features[i], kernels[i, cells]).float().sigmoid()  # noqa: E731
-        return self.masks_of_scored(scores, masks_at, batch)
+        return self.masks_of_scored(outputs, scores, batch)
+
+    def masks_at(self, outputs: SOLOv2Outputs, image: int, cells: Tensor) -> Tensor:
+        """Probabilities (K, H, W) of the masks of an image's cells (K,)."""
+        own = [kernels[image : image + 1] for kernels in outputs.kernels]
+        kernels = flatten_levels(own, outputs.features.shape[1])[0, cells]
+        return _masks(outputs.features[image], kernels).float().sigmoid()
 
 
 class MaskFeatures(nn.Module):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from scipy import ndimage
 from torch import Tensor
 
-from omma.ops import connected_components, masks_to_boxes, pairwise_mask_iou
+from omma.ops import connected_components, mask_centres, masks_to_boxes, pairwise_mask_iou
 
 from .cases import Case, Inputs
 
@@ -61,6 +62,11 @@ def boxes(masks: Tensor) -> Tensor:
     return torch.tensor(out, dtype=torch.float64).reshape(-1, 4)
 
 
+def centres(masks: Tensor) -> Tensor:
+    out = [ndimage.center_of_mass(mask.numpy())[::-1] if mask.any() else [torch.nan] * 2 for mask in masks]
+    return torch.tensor(out, dtype=torch.float64).reshape(-1, 2)
+
+
 def overlaps(a: Tensor, b: Tensor) -> Tensor:
     values = [[float((x & y).sum()) / max(float((x | y).sum()), 1) for y in b] for x in a]
     return torch.tensor(values, dtype=torch.float64).reshape(len(a), len(b))
@@ -86,6 +92,7 @@ CASES = (
         size=3,
         extremes=hard,
     ),
+    Case(op="mask_centres", function=mask_centres, make=speckled, truth=centres, extremes=hard),
     Case(op="masks_to_boxes", function=masks_to_boxes, make=speckled, truth=boxes, extremes=hard),
     Case(op="pairwise_mask_iou", function=pairwise_mask_iou, make=pairs, truth=overlaps),
 )

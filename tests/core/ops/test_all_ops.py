@@ -85,7 +85,7 @@ def assert_same(actual: Any, expected: Any, tolerance: float) -> None:
         actual, expected = actual.detach().cpu(), expected.detach().cpu()
         if expected.is_floating_point():
             actual = actual.to(expected.dtype)
-        torch.testing.assert_close(actual, expected, atol=tolerance, rtol=tolerance)
+        torch.testing.assert_close(actual, expected, atol=tolerance, rtol=tolerance, equal_nan=True)
         return
     assert len(actual) == len(expected)
     for one, other in zip(actual, expected):

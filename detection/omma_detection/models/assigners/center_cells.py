@@ -72,12 +72,11 @@ class CenterCellAssigner:
         scale = sides.prod(dim=-1).sqrt()[:, None]
         charged = (scale >= low[:, None]) & (scale <= high[:, None])  # (N, L, G)
 
-        extent = boxes.new_tensor([size[1], size[0]])
-        share = (1 / grids)[:, None, None]
-        # In shares of the image and truncated: cells whose borders a centre lies on go as in the reference.
-        cell = lambda point: (point / extent)[:, None].div(share, rounding_mode="trunc")  # noqa: E731
         reach = 0.5 * sides * self.center_scale
-        middle, first, last = cell(centres), cell(centres - reach), cell(centres + reach)  # (N, L, G, 2)
+        points = torch.stack([centres, centres - reach, centres + reach])  # (3, N, G, 2)
+        # In shares of the image and truncated: cells whose borders a centre lies on go as in the reference.
+        shares = (points / boxes.new_tensor([size[1], size[0]]))[:, :, None]
+        middle, first, last = shares.div((1 / grids)[:, None, None], rounding_mode="trunc")  # (N, L, G, 2)
         first, last = first.clamp(min=0), last.minimum(grids[:, None, None] - 1)
         place = middle[..., None] + torch.arange(-1, 2, device=boxes.device)  # (N, L, G, 2, 3)
         within = (place >= first[..., None]) & (place <= last[..., None])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from omma.losses import Loss
+from omma.ops import mask_centres
 from omma.parallel import normalizer
 from omma.structures import Batch, Prediction
 from omma.structures.class_rows import ClassRows
@@ -87,26 +90,19 @@ class CellHead(DenseHead):
         flat = flatten_levels(logits, self.num_classes).flatten(0, 1)
         return self.cls_loss(flat, labels.flatten(), avg_factor=normalizer((owners >= 0).sum() + 1))
 
-    def masks_of_scored(
-        self,
-        scores: Sequence[Tensor],
-        masks_at: Callable[[int, Tensor], Tensor],
-        batch: Batch,
-    ) -> list[Prediction]:
-        """Predictions in original pixels.
+    @abstractmethod
+    def masks_at(self, outputs: Any, image: int, cells: Tensor) -> Tensor:
+        """Probabilities (K, H, W) at ``MASK_STRIDE`` of the masks of an image's cells (K,), which rise."""
 
-        Args:
-            scores: for each grid (N, C, S_i, S_i) in 0..1.
-            masks_at: for an image and cells (K,) probabilities (K, H, W) at ``MASK_STRIDE``.
-            batch: the images.
-        """
+    def masks_of_scored(self, outputs: Any, scores: Sequence[Tensor], batch: Batch) -> list[Prediction]:
+        """Predictions in original pixels, of scores in 0..1 for each grid (N, C, S_i, S_i)."""
         flat = flatten_levels(scores, self.num_classes)
         sides = torch.tensor(self.assigner.grids, device=flat.device).square()
         least = torch.tensor(self.level_strides, device=flat.device).repeat_interleave(sides)
         predictions = []
         for i, (own, size, meta) in enumerate(zip(flat, batch.sizes, batch.metas)):
             cell, label = (own > self.selection.score_threshold).nonzero(as_tuple=True)
-            masks = masks_at(i, cell)
+            masks = self.masks_at(outputs, i, cell)
             kept, score = self.selection.best(masks, own[cell, label], label, least[cell])
             predictions.append(
                 self.selection.prediction(
@@ -136,16 +132,6 @@ def peaks(scores: Tensor) -> Tensor:
     """Scores (N, C, S, S), zero where a cell above, to the left or between both scores more."""
     best = F.max_pool2d(scores, 2, stride=1, padding=1)[..., :-1, :-1]
     return scores * (best == scores)
-
-
-def mask_centres(masks: Tensor) -> Tensor:
-    """(G, 2) means of the pixels' columns and rows of masks (G, H, W); not-a-number for empty masks."""
-    area = masks.sum(dim=(1, 2))
-    means = []
-    for axis in (1, 2):
-        line = masks.sum(dim=axis)
-        means.append((line * torch.arange(line.shape[1], device=masks.device)).sum(dim=1) / area)
-    return torch.stack(means, dim=1)
 
 
 def shrink(masks: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
