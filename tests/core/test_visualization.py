@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from omma.errors import DataError, SetupError
-from omma.metrics import Curves, Matrix
+from omma.metrics import Curves, Matrix, Table
 from omma.visualization import (
     class_color,
     contact_sheet,
@@ -26,6 +26,7 @@ from omma.visualization import (
     write_rgb,
 )
 from omma.visualization.charts import ticks
+from omma.visualization.terminal import number, rich_table
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -84,6 +85,24 @@ def test_tags_of_boxes_on_one_corner_do_not_hide_each_other():
     out = draw_boxes(flat(), boxes, ["first", "second"], [(250, 0, 0), (0, 0, 250)])
     filled = [(out == np.array(color)).all(-1).sum() for color in ((250, 0, 0), (0, 0, 250))]
     assert min(filled) > 200
+
+
+def test_where_tags_have_no_room_the_first_lies_on_top():
+    colors = [(250, 0, 0), *((0, 0, 200 + i) for i in range(8))]
+    boxes = np.array([[50, 80, 200, 180]] * len(colors))
+    crowd = draw_boxes(flat(), boxes, ["first", *["other"] * 8], colors)
+    alone = draw_boxes(flat(), boxes[:1], ["first"], colors[:1])
+    above = slice(0, 78)  # where the tag is, without the frames
+    lit = (alone[above] == colors[0]).all(-1)
+    assert lit.any()
+    assert (crowd[above] == colors[0]).all(-1)[lit].all()
+
+
+def test_a_terminal_shows_numbers_shortly_and_a_dash_for_none():
+    assert [number(value) for value in ("cat", 7, 0.12345, float("nan"))] == ["cat", "7", "0.123", "-"]
+    assert number(0.12346, digits=4) == "0.1235"
+    shown = rich_table(Table("Classes", ["class", "AP"], [["cat", float("nan")], ["dog", 0.5]]))
+    assert [list(column.cells) for column in shown.columns] == [["cat", "dog"], ["-", "0.500"]]
 
 
 def test_no_boxes_draw_nothing():

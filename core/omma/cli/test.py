@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,25 +142,15 @@ def _progress(done: int, total: int) -> None:
 
 def _print(values: dict[str, float], tables: Sequence[Table]) -> None:
     from rich.console import Console
-    from rich.table import Table as RichTable
+
+    from omma.visualization.terminal import number, rich_table
 
     console = Console()
     if not console.is_terminal:
         # A log file has no edge to cut the columns at.
         console.width = 200
     for table in tables:
-        shown = RichTable(title=table.title, title_justify="left")
-        for i, column in enumerate(table.columns):
-            shown.add_column(column, justify="right" if i else "left")
-        for row in table.rows:
-            shown.add_row(*(_number(cell) for cell in row))
-        console.print(shown)
+        console.print(rich_table(table))
     width = max(map(len, values), default=0)
     for name, value in values.items():
-        print(f"{name:{width}}  {_number(value)}")
-
-
-def _number(value: str | float | int) -> str:
-    if isinstance(value, float):
-        return "-" if math.isnan(value) else f"{value:.4f}"
-    return str(value)
+        print(f"{name:{width}}  {number(value, digits=4)}")

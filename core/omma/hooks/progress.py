@@ -11,7 +11,9 @@ from torch import Tensor
 
 from omma.data.summary import reports, skipped
 from omma.hooks.base import Hook
+from omma.metrics import Table
 from omma.registry import register
+from omma.visualization.terminal import number, rich_table
 
 if TYPE_CHECKING:
     from omma.runner.evaluate import EvalResult
@@ -82,11 +84,11 @@ class Progress(Hook):
     def after_eval(self, run: Runner, result: EvalResult) -> None:
         """See ``Hook``."""
         self._evals.append((result.step, result.values))
-        numbers = "  ".join(f"{name} {value:.3f}" for name, value in result.values.items())
+        numbers = "  ".join(f"{name} {number(value)}" for name, value in result.values.items())
         self._console.print(f"evaluation at step {result.step}: {numbers}")
         for report in result.reports:
             for table in report.tables:
-                self._console.print(rich_table(table.title, table.columns, table.rows))
+                self._console.print(rich_table(table))
 
     def after_save(self, run: Runner, path: Path) -> None:
         """See ``Hook``."""
@@ -103,10 +105,10 @@ class Progress(Hook):
                 self._console.print(f"warning: {line}")
         if len(self._evals) > 1:
             names = list(self._evals[-1][1])[:8]
-            rows = [
+            rows: list[list[str | float | int]] = [
                 [step, *(values.get(name, float("nan")) for name in names)] for step, values in self._evals
             ]
-            self._console.print(rich_table("evaluations", ["step", *names], rows))
+            self._console.print(rich_table(Table("evaluations", ["step", *names], rows)))
 
 
 def opening(run: Runner) -> list[str]:
@@ -141,15 +143,3 @@ def duration(seconds: float) -> str:
     """Hours, minutes and seconds as ``1:02:03``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def rich_table(title: str, columns: list[str], rows: list[list[Any]]) -> Any:
-    """A table for the terminal; numbers get three decimals."""
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
-    for row in rows:
-        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
-    return table

@@ -16,6 +16,9 @@ from omma.visualization.palette import Color, class_color
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
+Rect = tuple[int, int, int, int]
+"""Left, top, right, bottom; pixels."""
+
 
 def draw_boxes(
     image: np.ndarray,
@@ -44,10 +47,12 @@ def draw_boxes(
         else:
             cv2.rectangle(out, (x1, y1), (x2, y2), _ink(color, rim=True), width + 2)
             cv2.rectangle(out, (x1, y1), (x2, y2), color, width)
-    taken: list[tuple[int, int, int, int]] = []
-    for (x1, y1, _, y2), tag, color in zip(corners.tolist(), tags, colors):
-        if tag:
-            _tag(out, tag, (x1, y1, y2), color, taken)
+    shown = [(tag, color, corner) for tag, color, corner in zip(tags, colors, corners.tolist()) if tag]
+    taken: list[Rect] = []
+    for tag, _, (x1, y1, _, y2) in shown:
+        taken.append(_tag_place(out, tag, (x1, y1, y2), taken))
+    for (tag, color, _), rect in zip(reversed(shown), reversed(taken)):
+        _tag(out, tag, rect, color)
     return out
 
 
@@ -97,10 +102,10 @@ def draw_classes(
     counts = np.bincount(labels[known], minlength=len(names))
     most = [int(label) for label in np.argsort(-counts, kind="stable")[:legend] if counts[label]]
     y = 0
-    taken: list[tuple[int, int, int, int]] = []
     for label in most:
-        _tag(out, names[label], (0, y, y), class_color(label), taken)
-        y = taken[-1][3]
+        rect = _tag_place(out, names[label], (0, y, y), ())
+        _tag(out, names[label], rect, class_color(label))
+        y = rect[3]
     return out
 
 
@@ -134,33 +139,38 @@ def _ink(color: Color, *, rim: bool = False) -> Color:
     return (0, 0, 0) if luminance > 0.55 else (255, 255, 255)
 
 
-def _tag(
-    image: np.ndarray,
-    text: str,
-    place: tuple[int, int, int],
-    color: Color,
-    taken: list[tuple[int, int, int, int]],
-) -> None:
-    """A filled label above the box, or where it neither leaves the image nor hides an earlier label."""
-    scale, weight = _letters(image)
-    (width, height), base = cv2.getTextSize(text, _FONT, scale, weight)
-    pad = max(2, height // 4)
+def _tag_place(image: np.ndarray, text: str, place: tuple[int, int, int], taken: Sequence[Rect]) -> Rect:
+    """Above the box (left, top, bottom), or where it neither leaves the image nor hides one of ``taken``.
+
+    Where there is no such place it is above the box all the same.
+    """
+    (width, height), base, pad = _tag_size(image, text)
     wide, high = width + 2 * pad, height + base + pad
     left, top, bottom = place
     x = int(np.clip(left, 0, max(0, image.shape[1] - wide)))
     limit = max(0, image.shape[0] - high)
     options = [int(np.clip(y, 0, limit)) for y in (top - high, top, bottom - high, bottom)]
-    y = next(
-        (y for y in options if not any(_meet((x, y, x + wide, y + high), other) for other in taken)),
-        options[0],
-    )
-    taken.append((x, y, x + wide, y + high))
-    cv2.rectangle(image, (x, y), (x + wide, y + high), color, cv2.FILLED)
-    origin = (x + pad, y + height + pad // 2 + 1)
+    rects = [(x, y, x + wide, y + high) for y in options]
+    return next((rect for rect in rects if not any(_meet(rect, other) for other in taken)), rects[0])
+
+
+def _tag(image: np.ndarray, text: str, rect: Rect, color: Color) -> None:
+    """A filled label, in place."""
+    (_, height), _, pad = _tag_size(image, text)
+    scale, weight = _letters(image)
+    cv2.rectangle(image, rect[:2], rect[2:], color, cv2.FILLED)
+    origin = (rect[0] + pad, rect[1] + height + pad // 2 + 1)
     cv2.putText(image, text, origin, _FONT, scale, _ink(color), weight, cv2.LINE_AA)
 
 
-def _meet(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+def _tag_size(image: np.ndarray, text: str) -> tuple[tuple[int, int], int, int]:
+    """(width, height) of the letters, what hangs below their line, and the space around them."""
+    scale, weight = _letters(image)
+    (width, height), base = cv2.getTextSize(text, _FONT, scale, weight)
+    return (width, height), base, max(2, height // 4)
+
+
+def _meet(a: Rect, b: Rect) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
