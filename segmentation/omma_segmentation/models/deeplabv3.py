@@ -23,6 +23,7 @@ class ASPPHead(AtrousPyramidHead):
         num_classes: C.
         loss: on the logits.
         dilations: of the branches; 1: a 1x1 convolution, others 3x3.
+        projection: a 1x1 convolution joins the branches before the 3x3 one, as in torchvision.
         norm: kind of the norms.
         dropout: share of channels.
         align_corners: how the average and logits are resized.
@@ -37,6 +38,7 @@ class ASPPHead(AtrousPyramidHead):
         num_classes: int,
         loss: PixelLosses,
         dilations: tuple[int, ...] = (1, 12, 24, 36),
+        projection: bool = False,
         norm: NormKind = "sync_bn",
         dropout: float = 0.1,
         align_corners: bool = False,
@@ -49,6 +51,7 @@ class ASPPHead(AtrousPyramidHead):
             loss=loss,
             dilations=dilations,
             separable=False,
+            projection=projection,
             norm=norm,
             dropout=dropout,
             align_corners=align_corners,

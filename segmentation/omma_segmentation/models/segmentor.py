@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from omma.backbones import Backbone
+from omma.checkpoint.readers import Weights
 from omma.layers import resize
 from omma.model import Model, Preprocessor
 from omma.necks import Neck
@@ -16,6 +17,7 @@ from omma.registry import register
 from omma.structures import IGNORED, Batch, Prediction
 from omma_segmentation.models.heads.decode_head import DecodeHead, MapHead, RefineHead
 from omma_segmentation.models.inference import SlidingWindow
+from omma_segmentation.models.torchvision_weights import from_torchvision
 
 
 @register
@@ -108,6 +110,10 @@ class Segmentor(Model):
         for head in refining.values():
             logits = head(maps, logits)
         return resize(logits, x, align_corners=self.align_corners)
+
+    def own_weights(self, state: Mapping[str, Tensor]) -> Weights | None:
+        """``state`` under our names if it is of a torchvision segmenter, see ``torchvision_weights``."""
+        return from_torchvision(state)
 
     def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """Logits of uint8 RGB images, (N, C, H, W) at the size of the network's input."""

@@ -20,6 +20,7 @@ class AtrousPyramidHead(FeatureHead):
         loss: on the logits.
         dilations: of the branches; 1: a 1x1 convolution, others 3x3.
         separable: depthwise separable 3x3 convolutions in the branches.
+        projection: a 1x1 convolution joins the branches before the 3x3 one, as in torchvision.
         norm: kind of the norms.
         dropout: share of channels.
         align_corners: how maps and logits are resized.
@@ -35,6 +36,7 @@ class AtrousPyramidHead(FeatureHead):
         loss: PixelLosses,
         dilations: tuple[int, ...],
         separable: bool,
+        projection: bool = False,
         norm: NormKind,
         dropout: float,
         align_corners: bool,
@@ -59,9 +61,12 @@ class AtrousPyramidHead(FeatureHead):
             else convolution(entering, channels, 3, padding=dilation, dilation=dilation, norm=norm)
             for dilation in dilations
         )
-        self.bottleneck = ConvNormAct((len(dilations) + 1) * channels, channels, 3, padding=1, norm=norm)
+        joined = (len(dilations) + 1) * channels
+        self.projection = ConvNormAct(joined, channels, 1, norm=norm) if projection else None
+        self.bottleneck = ConvNormAct(channels if projection else joined, channels, 3, padding=1, norm=norm)
 
     def pyramid(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, channels, H, W)."""
         whole = resize(self.image_pool(x), x, align_corners=self.align_corners)
-        return self.bottleneck(torch.cat([whole, *(branch(x) for branch in self.aspp_modules)], dim=1))
+        joined = torch.cat([whole, *(branch(x) for branch in self.aspp_modules)], dim=1)
+        return self.bottleneck(joined if self.projection is None else self.projection(joined))
