@@ -59,9 +59,8 @@ def compare(what: str, mine: Callable[[], Any], other: Callable[[], Any], aim: f
 
 def deeplab() -> None:
     torch.manual_seed(0)
-    theirs: Any = deeplabv3_resnet50(
-        weights=None, weights_backbone=None, num_classes=21, aux_loss=True
-    ).eval()
+    theirs: Any = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
+    theirs.eval()
     model = ours("deeplabv3_r50-d8_torchvision_voc12")
     with tempfile.TemporaryDirectory() as folder:
         torch.save(theirs.state_dict(), Path(folder) / "theirs.pth")
@@ -76,13 +75,8 @@ def deeplab() -> None:
     def reference() -> Any:
         return theirs(((image / 255 - mean) / std)[None])["out"].argmax(1).to(torch.uint8)
 
-    compare(
-        "DeepLabV3 R50, 512 x 512, against torchvision's",
-        lambda: model.predict(batch),
-        reference,
-        1.0,
-        ROUNDS,
-    )
+    what = "DeepLabV3 R50, 512 x 512, against torchvision's"
+    compare(what, lambda: model.predict(batch), reference, 1.0, ROUNDS)
 
 
 def maps(seed: int) -> tuple[np.ndarray, np.ndarray]:

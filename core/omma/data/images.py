@@ -76,7 +76,8 @@ def read_label_map(path: str | Path, *, colours: bool = False) -> Tensor:
         if image.mode not in _LABEL_MODES:
             raise DataError(
                 f"{path}: expected one number per pixel (a grey or a palette image), found one of mode "
-                f"{image.mode}; if its colours stand for classes, write their numbers in their place"
+                f"{image.mode}; if its colours stand for classes, say which in the label map, where the data "
+                "set has one (colours: true), or write numbers in their place"
             )
         return torch.from_numpy(np.array(image).astype(np.int32))
     except (OSError, ValueError, SyntaxError, EOFError) as error:

@@ -69,6 +69,12 @@ class Segmentor(Model):
             # A head that learns something else has classes of its own, and no rows for those of the data.
             if head.class_rows() and head.num_classes != classes:
                 raise ValueError(f"{name} head has {head.num_classes} classes, decode head {classes}")
+        divisor = preprocessor.divisor
+        if window is not None and (window.height % divisor or window.width % divisor):
+            raise ValueError(
+                f"window has tiles of {window.height} x {window.width} pixels, but the network takes "
+                f"multiples of {divisor}, see preprocessor.divisor"
+            )
 
     def decode_heads(self) -> tuple[DecodeHead, dict[str, RefineHead]]:
         """The head that decodes, and those that refine its logits in turn, by what their losses are called.
