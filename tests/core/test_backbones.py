@@ -26,9 +26,15 @@ SMALL: dict[str, Callable[..., Backbone]] = {
     "EfficientNet": partial(backbones.EfficientNet, size="b0"),
     "HRNet": partial(backbones.HRNet, width=8, modules=(1, 1, 1), blocks=1, stem_blocks=1),
     "HourglassNet": partial(backbones.HourglassNet, channels=(8, 8, 12), blocks=(1, 2, 1), map_channels=8),
+    "LiteHRNet": partial(backbones.LiteHRNet, width=16, modules=(1, 1, 1), blocks=1),
+    "MSCAN": partial(backbones.MSCAN, channels=(8, 8, 12, 16), depths=(1, 1, 2, 1)),
     "MixVisionTransformer": partial(backbones.MixVisionTransformer, channels=8, depths=(1, 1, 1, 1)),
     "MobileNetV2": partial(backbones.MobileNetV2, width=0.25),
     "MobileNetV3": partial(backbones.MobileNetV3, size="small", out_indices=(0, 1, 3, 8)),
+    "PCPVT": partial(
+        backbones.PCPVT, channels=(8, 16, 24, 32), depths=(2, 1, 1, 1), heads=(1, 2, 2, 4), stage_norm=True
+    ),
+    "PoolFormer": backbones.PoolFormer,
     "PyramidVisionTransformer": partial(
         backbones.PyramidVisionTransformer, channels=8, depths=(1, 1, 1, 1), train_size=64
     ),
@@ -39,7 +45,14 @@ SMALL: dict[str, Callable[..., Backbone]] = {
     "Res2Net": partial(backbones.Res2Net, depth=50, out_indices=(0, 1)),
     "ResNeSt": partial(backbones.ResNeSt, depth=50, out_indices=(0, 1)),
     "ResNet": partial(backbones.ResNet, depth=18),
+    "SCNet": partial(backbones.SCNet, depth=50, out_indices=(0, 1)),
+    "SEResNet": partial(backbones.SEResNet, depth=50, out_indices=(0, 1)),
     "SSDVGG": backbones.SSDVGG,
+    "SVT": partial(
+        backbones.SVT, channels=(8, 16, 24, 32), depths=(2, 2, 1, 1), heads=(1, 2, 2, 4), windows=(4,) * 4
+    ),
+    "ShuffleNetV1": partial(backbones.ShuffleNetV1, width=0.5),
+    "ShuffleNetV2": partial(backbones.ShuffleNetV2, width=0.5),
     "SwinTransformer": partial(
         backbones.SwinTransformer, channels=8, depths=(2, 1, 1, 1), heads=(1, 2, 2, 4), window=4
     ),
@@ -74,7 +87,7 @@ def _seed() -> None:
 
 def test_every_registered_backbone_is_tested_here_or_by_itself():
     known = {name for name in dir(backbones) if name in names()}
-    tested_elsewhere = {"TimmBackbone", "ResNetStage", "ContextPlugin"}
+    tested_elsewhere = {"TimmBackbone", "ResNetStage", "ContextPlugin", "SqueezePlugin"}
     classes = {n for n in known if issubclass(getattr(backbones, n), Backbone)}
     assert classes - tested_elsewhere == set(SMALL)
 
@@ -193,8 +206,14 @@ def test_stages_that_there_aren_t_are_named(name: str, option: dict, message: st
         (lambda: backbones.EfficientNet(size="b9"), "size must be one of b0"),
         (lambda: backbones.MobileNetV3(size="tiny"), "size must be one of small, large, got tiny"),
         (lambda: backbones.MobileNetV3(tail_reduction=0), "tail_reduction must be positive, got 0"),
+        (lambda: backbones.PoolFormer(size="s99"), "size must be one of s12, s24, s36, m36, m48, got s99"),
         (lambda: backbones.Res2Net(depth=18), "depth must be one of 50, 101, 152, got 18"),
         (lambda: backbones.ResNeSt(depth=18), "depth must be one of 50, 101, 152, 200, got 18"),
+        (lambda: backbones.SCNet(depth=18), "depth must be one of 50, 101, got 18"),
+        (lambda: backbones.ShuffleNetV1(groups=5), "groups must be one of 1, 2, 3, 4, 8, got 5"),
+        (lambda: backbones.ShuffleNetV1(width=0.25), "3 groups don't divide"),
+        (lambda: backbones.ShuffleNetV2(width=0.7), "width must be one of 0.5, 1.0, 1.5, 2.0, got 0.7"),
+        (lambda: backbones.LiteHRNet(width=7), "width must be even"),
         (lambda: backbones.SwinTransformer(heads=(5, 6, 12, 24)), "divisible by heads"),
         (lambda: backbones.TridentResNet(test_branch=3), "test_branch must be one of 3 branches, got 3"),
         (lambda: backbones.ResNet(depth=18, groups=32), "groups need bottlenecks"),

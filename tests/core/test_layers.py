@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from omma.layers import ConvNormAct, Scale, init_conv, make_norm, prior_bias
+from omma.layers import ConvNormAct, Scale, WindowMean, init_conv, make_norm, prior_bias
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,9 @@ def test_initial_weights_have_the_deviation_of_their_formula(kind, deviation: fl
     assert conv.weight.std().item() == pytest.approx(deviation, rel=0.02)
     assert conv.bias is not None
     assert (conv.bias == 0.3).all()
+
+
+def test_a_map_smaller_than_a_window_is_averaged_as_a_whole():
+    x = torch.randn(2, 3, 5, 9)
+    expected = torch.stack([x[..., start : start + 7].mean((2, 3)) for start in (0, 2)], dim=-1)
+    torch.testing.assert_close(WindowMean(7, (2, 2))(x), expected[:, :, None])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omma import backbones
+from omma.backbones.shufflenet_v1 import GroupedUnit
 from omma.layers import SameConv
 
 
@@ -88,3 +89,57 @@ def test_same_padding_is_tensorflows(kernel: int, stride: int, dilation: int, si
     conv = layer.conv
     expected = F.conv2d(padded, conv.weight, conv.bias, stride, 0, dilation)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("width", ["0_5", "1_0"])
+@torch.no_grad()
+def test_shufflenet_v2_equals_torchvisions_from_its_file(width: str, tmp_path: Path):
+    theirs = shaken(getattr(torchvision.models, f"shufflenet_v2_x{width}")(weights=None))
+    torch.save(theirs.state_dict(), tmp_path / "shuffle.pth")
+    ours = backbones.ShuffleNetV2(
+        width=float(width.replace("_", ".")), weights=str(tmp_path / "shuffle.pth")
+    ).eval()
+    x = picture()
+    parts = dict(theirs.named_children())
+    out, expected = parts["maxpool"](parts["conv1"](x)), []
+    for name in ("stage2", "stage3", "stage4", "conv5"):
+        out = parts[name](out)
+        expected.append(out)
+    for found, wanted in zip(ours(x), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("width", "millions"), [(0.5, 1.37), (1.0, 2.28), (1.5, 3.50), (2.0, 7.39)])
+def test_shufflenet_v2_has_the_published_number_of_parameters(width: float, millions: float):
+    with torch.device("meta"):
+        net = backbones.ShuffleNetV2(width=width, out_indices=(3,))
+    # Published with the classifier of 1,000 classes.
+    count = sum(p.numel() for p in net.parameters()) + 1000 * (net.out_channels[0] + 1)
+    assert count / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+@torch.no_grad()
+def test_grouped_units_follow_the_papers_figure():
+    def drawn(*arguments, strided: bool) -> GroupedUnit:
+        unit = GroupedUnit(*arguments, "bn", strided=strided).double()
+        return shaken(unit)  # pyright: ignore[reportReturnType]
+
+    x = torch.randn(2, 12, 6, 8).double()
+    same, halving = drawn(12, 12, 3, 3, strided=False), drawn(12, 36, 3, 1, strided=True)
+    for unit, inner in ((same, 3), (halving, 9)):
+        part = dict(unit.named_children())
+        out = part["depthwise_conv3x3_bn"](part["g_conv_1x1_compress"](x))
+        order = [group * inner // 3 + i for i in range(inner // 3) for group in range(3)]
+        out = part["g_conv_1x1_expand"](out[:, order])
+        if unit is same:
+            expected = (x + out).relu()
+        else:
+            expected = torch.cat([F.avg_pool2d(x, 3, 2, 1), out.relu()], dim=1)
+        torch.testing.assert_close(unit(x), expected)
+
+
+@pytest.mark.parametrize(("groups", "channels"), [(1, 144), (2, 200), (3, 240), (4, 272), (8, 384)])
+def test_shufflenet_has_the_papers_channels(groups: int, channels: int):
+    with torch.device("meta"):
+        net = backbones.ShuffleNetV1(groups=groups)
+    assert net.out_channels == (channels, 2 * channels, 4 * channels)

@@ -57,6 +57,26 @@ def _share(tensor: Tensor, entry: dict[str, Any]) -> float:
     return float(close.any(axis=0).mean())
 
 
+def among(draws: Tensor, golden: list[dict[str, Any]]) -> list[str]:
+    """Each golden tensor must lie among ``draws`` (K, ...) of ours: within four of their deviations."""
+    problems = []
+    for entry in golden:
+        if tuple(draws.shape[1:]) != tuple(entry["shape"]):
+            problems.append(f"{entry['path']}: no output of shape {tuple(entry['shape'])}")
+            continue
+        values = draws.flatten(1)[:, np.array(entry["at"], dtype=int)].double()
+        near = 4 * values.std(dim=0) + 1e-4 * entry["absmax"]
+        off = (torch.tensor(entry["values"], dtype=torch.float64) - values.mean(dim=0)).abs()
+        if (share := float((off <= near).double().mean())) < 0.95:
+            problems.append(f"{entry['path']}: {share:.0%} of the sampled values are among ours")
+        spread = [float(value.std() / entry["std"]) for value in draws]
+        if max(abs(ratio - 1) for ratio in spread) > 0.02:
+            problems.append(
+                f"{entry['path']}: deviations are {min(spread):.3f} to {max(spread):.3f} times those"
+            )
+    return problems
+
+
 def flatten(outputs: Any) -> Iterator[Tensor]:
     """All tensors of a nested output."""
     if isinstance(outputs, Tensor):

@@ -19,6 +19,7 @@ from omma_detection.models.condinst import CondInst
 from omma_detection.models.solo import SOLO
 from omma_detection.models.yolact import YOLACT
 from omma_pose.models.topdown import TopDown
+from omma_segmentation.models.segnext import NonNegativeFactors
 
 sys.path.insert(0, str(Path(__file__).parent))
 import compare
@@ -68,11 +69,27 @@ def masks_of_positives(model: YOLACT, batch: Batch) -> torch.Tensor:
     return model.mask_head.masks(prototypes[0], found[0].coefficients).sigmoid()
 
 
+def drawn_problems(model: Model, factors: NonNegativeFactors, golden: dict[str, Any]) -> list[str]:
+    """What differs where the reference draws the bases that it starts from: its logits are among ours."""
+    batch, draws = inputs.batch_of(golden), []
+    maps = model.features(batch.images)
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        factors.start.copy_(torch.rand(factors.start.shape, generator=generator))
+        draws.append(model(batch.images))
+    logits = [entry for entry in golden["raw"] if entry["path"] == "logits"]
+    found = compare.raw(maps, [entry for entry in golden["raw"] if entry not in logits])
+    return [f"raw: {line}" for line in found + compare.among(torch.stack(draws), logits)]
+
+
 def problems_of(model: Model, golden: dict[str, Any]) -> list[str]:
     """All that differs, by aspect. A model with other parameters is not run at all."""
     if found := compare.parameters(model, golden):
         return [f"parameters: {line}" for line in found]
     fill(model, golden["parameters"])
+    for module in model.modules():
+        if isinstance(module, NonNegativeFactors):
+            return drawn_problems(model, module, golden)
     batch = inputs.batch_of(golden)
     found = []
     if "features" in golden and (features := getattr(model, "features", None)):

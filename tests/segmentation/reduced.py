@@ -18,7 +18,7 @@ CLASSES = 3
 WIDTHS = {
     "channels": 32,
     "fine_channels": 16,
-    "inner_channels": 16,
+    "inner_channels": 32,
     "update_channels": 16,
     "hidden": 32,
     "heads": 2,

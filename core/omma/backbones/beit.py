@@ -139,7 +139,7 @@ class RelativeAttention(SelfAttention):
         if len(context) > 1:
             height, width = context[1].tolist()
             table = resize_table(table, self.grid, (height, width))
-        return table[index.flatten()].unflatten(0, index.shape).permute(2, 0, 1)
+        return table[index.flatten()].unflatten(0, index.shape).permute(2, 0, 1)[None]
 
 
 def relative_index(grid: tuple[int, int]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import nn
 
-from omma.layers import ContextBlock, DeformConv2d, ModulatedDeformConv2d
+from omma.layers import ContextBlock, DeformConv2d, ModulatedDeformConv2d, SqueezeExcitation
 from omma.registry import register
 
 
@@ -74,3 +74,23 @@ class ContextPlugin(Plugin):
     def make(self, channels: int) -> ContextBlock:
         """A context block of ``channels``."""
         return ContextBlock(channels, reduction=self.reduction)
+
+
+@register
+class SqueezePlugin(Plugin):
+    """Squeeze and excitation (Hu et al., Squeeze-and-Excitation Networks, 2017).
+
+    Args:
+        reduction: of the channels within it.
+        stages: 0 is the first.
+    """
+
+    name = "se_layer"
+
+    def __init__(self, *, reduction: int = 16, stages: tuple[int, ...] = (0, 1, 2, 3)) -> None:
+        super().__init__(stages=stages)
+        self.reduction = reduction
+
+    def make(self, channels: int) -> SqueezeExcitation:
+        """Weights for ``channels``."""
+        return SqueezeExcitation(channels, channels // self.reduction)

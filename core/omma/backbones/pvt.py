@@ -73,7 +73,7 @@ class PyramidTransformer(Backbone):
             patch = PatchEmbed(before, width, stride, overlap=version == 2)
             self.layers.append(nn.ModuleList([patch, nn.ModuleList(blocks), norm]))
             before = width
-        self._initialise()
+        initialise(self)
         last = min(frozen_stages, len(self.layers))
         frozen = [f"layers.{i}" for i in range(last)] if frozen_stages else ["layers.0.0"]
         self.start(weights, frozen=frozen)
@@ -118,18 +118,6 @@ class PyramidTransformer(Backbone):
         name = re.sub(r"(?<!\.attn)\.attn\.proj\.", ".attn.attn.out_proj.", name)
         name = name.replace(".mlp.fc1.", ".ffn.layers.0.").replace(".mlp.dwconv.dwconv.", ".ffn.layers.1.")
         return name.replace(".mlp.fc2.", f".ffn.layers.{4 - shift}.")
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels / module.groups
-                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-            elif isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-            else:
-                continue
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 @register
@@ -241,13 +229,15 @@ class PyramidVisionTransformerV2(PyramidTransformer):
 class PatchEmbed(nn.Module):
     """Patches as normalised vectors: (N, C, H, W) to (N, H / stride, W / stride, C')."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, *, overlap: bool) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, *, overlap: bool, eps: float = 1e-6
+    ) -> None:
         super().__init__()
         self.stride = stride
         kernel = 2 * stride - 1 if overlap else stride
         padding = stride - 1 if overlap else 0
         self.projection = nn.Conv2d(in_channels, channels, kernel, stride, padding)
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.norm = nn.LayerNorm(channels, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, ceil(H / stride), ceil(W / stride), C')."""
@@ -323,3 +313,17 @@ class ConvFeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> the same shape."""
         return self.layers(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def initialise(net: nn.Module) -> None:
+    """Initial weights as the authors have them: convolutions by fan-out, linear layers small."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels / module.groups
+            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+        elif isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

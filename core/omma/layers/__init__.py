@@ -11,6 +11,7 @@ from omma.layers.encoder_block import EncoderBlock
 from omma.layers.ffn import FeedForward
 from omma.layers.init import init_conv, prior_bias
 from omma.layers.inverted_residual import InvertedResidual, rounded
+from omma.layers.map_block import MapBlock
 from omma.layers.masked_conv import MaskedConv2d
 from omma.layers.non_local import NonLocal2d
 from omma.layers.norm import LayerNorm2d, NormForm, NormKind, make_norm, norm_name
@@ -19,9 +20,11 @@ from omma.layers.same_conv import SameConv
 from omma.layers.scale import Scale
 from omma.layers.self_attention import Biases, PackedSelfAttention, SelfAttention
 from omma.layers.separable import SeparableConv
+from omma.layers.shuffle import ShuffleUnit, shuffle
 from omma.layers.squeeze import SqueezeExcitation
 from omma.layers.switchable_conv import ConvAWS2d, SAConv2d
 from omma.layers.sync_bn import SyncBatchNorm, synchronize_batch_norms
+from omma.layers.window_mean import WindowMean
 
 __all__ = [
     "YOLO_NORM",
@@ -41,6 +44,7 @@ __all__ = [
     "GuidedDeformConv2d",
     "InvertedResidual",
     "LayerNorm2d",
+    "MapBlock",
     "MaskedConv2d",
     "ModulatedDeformConv2d",
     "MultiScaleDeformableAttention",
@@ -54,14 +58,17 @@ __all__ = [
     "Scale",
     "SelfAttention",
     "SeparableConv",
+    "ShuffleUnit",
     "SqueezeExcitation",
     "SyncBatchNorm",
+    "WindowMean",
     "init_conv",
     "make_norm",
     "norm_name",
     "prior_bias",
     "resize",
     "rounded",
+    "shuffle",
     "synchronize_batch_norms",
     "yolo_conv",
 ]

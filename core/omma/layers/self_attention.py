@@ -35,7 +35,10 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(channels, channels)
 
     def bias(self, *context: Tensor) -> Tensor | None:
-        """What subclasses add to the likeness of tokens, (heads, T, T), from what ``forward`` is given."""
+        """What subclasses add to the likeness of tokens, from what ``forward`` is given: (N, heads, T, T).
+
+        Axes along which it is the same may be 1.
+        """
         return None
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
@@ -47,7 +50,7 @@ class SelfAttention(nn.Module):
             joint = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
             mixed = F.linear(x, self.qkv.weight, joint)
         query, key, value = mixed.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mask = None if bias is None else bias.to(query)[None]
+        mask = None if bias is None else bias.to(query)
         return self.proj(F.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2))
 
 

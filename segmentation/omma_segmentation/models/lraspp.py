@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from omma.layers import ConvNormAct, NormForm, NormKind, resize
+from omma.layers import ConvNormAct, NormForm, NormKind, WindowMean, resize
 from omma.registry import register
 from omma_segmentation.models.heads.decode_head import FeatureHead, PixelLosses
 
@@ -84,21 +83,3 @@ class LRASPPHead(FeatureHead):
             x = resize(x, level, align_corners=self.align_corners)
             x = conv_up(torch.cat([x, conv(level)], dim=1))
         return x
-
-
-class WindowMean(nn.Module):
-    """Averages over square windows; of a map that is smaller than a window, over all there is.
-
-    Args:
-        window: side, positions.
-        strides: from one window to the next, down and to the right.
-    """
-
-    def __init__(self, window: int, strides: tuple[int, int]) -> None:
-        super().__init__()
-        self.window, self.strides = window, strides
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H', W'), one value for each window that lies within the map."""
-        height, width = x.shape[-2:]
-        return F.avg_pool2d(x, (min(self.window, height), min(self.window, width)), self.strides)

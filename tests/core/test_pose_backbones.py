@@ -1,0 +1,143 @@
+"""Backbones that pose brings in, against timm's with the same weights and their papers' formulas."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omma import backbones
+from omma.backbones.litehrnet import CrossWeighting, IterativeHead, LiteModule
+from omma.backbones.scnet import CalibratedConv
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def drawn(net: nn.Module) -> nn.Module:
+    """Random scales and statistics in double precision, so that nothing is the identity."""
+    for name, value in net.state_dict().items():
+        if name.endswith("running_var"):
+            value.uniform_(0.5, 1.5)
+        elif value.is_floating_point() and value.ndim == 1:
+            value.normal_(0.5, 0.3)
+    return net.double().eval()
+
+
+@torch.no_grad()
+def test_squeezed_resnet_equals_timms():
+    timm = pytest.importorskip("timm")
+    theirs = drawn(timm.create_model("seresnet50", pretrained=False))
+    ours = backbones.SEResNet(depth=50, out_indices=(0, 1)).double().eval()
+    state = {
+        re.sub(r"\.se\.fc(\d)\.", r".se_layer.conv\1.conv.", name): value
+        for name, value in theirs.state_dict().items()
+    }
+    ours.load_state_dict({name: state[name] for name in ours.state_dict()})
+    x = torch.randn(1, 3, 64, 64).double()
+    first = theirs.layer1(theirs.maxpool(theirs.act1(theirs.bn1(theirs.conv1(x)))))
+    for found, expected in zip(ours(x), (first, theirs.layer2(first)), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("build", "millions"),
+    [
+        (lambda: backbones.SEResNet(depth=50), 28.09),
+        (lambda: backbones.SEResNet(depth=101), 49.33),
+        (lambda: backbones.SCNet(depth=50), 25.56),
+        (lambda: backbones.SCNet(depth=101), 44.57),
+    ],
+)
+def test_networks_have_the_published_number_of_parameters(build, millions: float):
+    with torch.device("meta"):
+        net = build()
+    # Published with the classifier of 1,000 classes.
+    count = sum(p.numel() for p in net.parameters()) + 1000 * 2049
+    assert count / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+@torch.no_grad()
+def test_a_convolution_is_calibrated_by_a_coarser_view():
+    module = drawn(CalibratedConv(4, 2, "bn"))
+    x = torch.randn(2, 4, 11, 9).double()
+    part = dict(module.named_children())
+    # Windows of 4 x 4 that lie within the map; each place sees the convolved averages nearest to it.
+    means = torch.stack([x[..., y : y + 4, c : c + 4].mean((2, 3)) for y in (0, 4) for c in (0, 4)], dim=-1)
+    coarse = part["k2"][2](part["k2"][1](means.unflatten(-1, (2, 2))))
+    rows, columns = (torch.arange(side) * 2 // side for side in (11, 9))
+    gate = (x + coarse[..., rows, :][..., columns]).sigmoid()
+    torch.testing.assert_close(module(x), part["k4"](part["k3"](x) * gate))
+
+
+def maps(*widths: int) -> list[Tensor]:
+    return [torch.randn(2, c, 16 // 2**i, 24 // 2**i).double() for i, c in enumerate(widths)]
+
+
+@torch.no_grad()
+def test_channels_are_weighed_by_what_all_branches_average_to():
+    module = drawn(CrossWeighting([4, 8, 16], 4, "bn"))
+    branches = maps(4, 8, 16)
+    pooled = [F.avg_pool2d(x, 2 ** (2 - i)) for i, x in enumerate(branches)]
+    joint = torch.cat(pooled, dim=1)
+    weights = module.get_submodule("conv2")(module.get_submodule("conv1")(joint)).sigmoid()
+    for i, (x, w, found) in enumerate(zip(branches, weights.split([4, 8, 16], 1), module(branches))):
+        times = 2 ** (2 - i)
+        large = w.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
+        torch.testing.assert_close(found, x * large)
+
+
+@torch.no_grad()
+def test_branches_are_fused_and_the_finest_counts_twice():
+    module = drawn(LiteModule((4, 8, 16), 0, "bn", reduction=4, single_output=False))
+    a, b, c = maps(4, 8, 16)
+
+    def step(target: int, source: int, x: Tensor) -> Tensor:
+        return module.get_submodule(f"fuse_layers.{target}.{source}")(x)
+
+    def enlarged(x: Tensor, times: int) -> Tensor:
+        return x.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
+
+    finest = 2 * a + enlarged(step(0, 1, b), 2) + enlarged(step(0, 2, c), 4)
+    middle = 2 * step(1, 0, finest) + b + enlarged(step(1, 2, c), 2)
+    coarsest = 2 * step(2, 0, finest) + step(2, 1, b) + c
+    for found, expected in zip(module([a, b, c]), (finest, middle, coarsest), strict=True):
+        torch.testing.assert_close(found, expected.relu())
+
+
+@torch.no_grad()
+def test_branches_are_joined_from_coarse_to_fine():
+    module = drawn(IterativeHead((4, 8), "bn"))
+    fine, coarse = maps(4, 8)
+    first = module.projects[0](coarse)
+    larger = F.interpolate(first, fine.shape[-2:], mode="bilinear", align_corners=True)
+    found = module([fine, coarse])
+    torch.testing.assert_close(found[1], first)
+    torch.testing.assert_close(found[0], module.projects[1](fine + larger))
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@torch.no_grad()
+def test_one_output_is_the_finest_of_several(weighted: bool):
+    options = {"width": 8, "modules": (1, 1, 1), "blocks": 1, "weighted": weighted}
+    for with_head in (True, False):
+        several = backbones.LiteHRNet(**options, with_head=with_head).eval()
+        one = backbones.LiteHRNet(**options, with_head=with_head, single_output=True).eval()
+        one.load_state_dict({k: v for k, v in several.state_dict().items() if k in one.state_dict()})
+        x = torch.randn(1, 3, 64, 96)
+        assert one.out_channels == several.out_channels[:1]
+        assert len(one(x)) == len(one.strides) == 1
+        torch.testing.assert_close(one(x)[0], several(x)[0])
+
+
+@pytest.mark.parametrize(("modules", "millions"), [((2, 4, 2), 1.1), ((3, 8, 3), 1.8)])
+def test_lite_hrnet_has_the_published_number_of_parameters(modules, millions: float):
+    with torch.device("meta"):
+        net = backbones.LiteHRNet(modules=modules, single_output=True)
+    count = sum(p.numel() for p in net.parameters())
+    assert count / 1e6 == pytest.approx(millions, abs=0.06)
