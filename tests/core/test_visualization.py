@@ -18,6 +18,7 @@ from omma.visualization import (
     class_color,
     contact_sheet,
     draw_boxes,
+    draw_classes,
     draw_masks,
     draw_title,
     heat_map,
@@ -48,6 +49,28 @@ def test_colours_of_eighty_classes_differ():
 def test_colours_of_neighbouring_classes_differ_much():
     colors = np.array([class_color(label) for label in range(80)], dtype=int)
     assert np.abs(colors[1:] - colors[:-1]).sum(-1).min() > 100
+
+
+def test_pixels_take_the_colour_of_their_class_and_others_stay():
+    image, labels = flat(), np.full((200, 300), 255, np.uint8)
+    labels[:50], labels[50:60] = 1, 0
+    drawn = draw_classes(image, labels, ["sky", "road"], opacity=0.5)[:, :300]
+    for rows, label in ((slice(0, 50), 1), (slice(50, 60), 0)):
+        assert np.abs(drawn[rows] - (64 + np.array(class_color(label)) / 2)).max() <= 0.5
+    assert (drawn[60:] == 128).all()
+
+
+def test_classes_are_named_beside_the_image_the_largest_first():
+    names = ["sky", "road", "pedestrian"]
+    labels = np.zeros((200, 300), np.uint8)
+    labels[:150] = 1
+    column = draw_classes(flat(), labels, names)[:, 300:]
+    seen = [tuple(pixel) for row in column.tolist() for pixel in row]
+    assert seen.index(class_color(1)) < seen.index(class_color(0))
+    assert class_color(2) not in seen
+    # Frames of a video have one size, whatever is in them.
+    assert draw_classes(flat(), labels + 9, names)[:, 300:].shape == column.shape
+    assert draw_classes(flat(9, 9), labels[:9, :9], names).shape[0] == 9
 
 
 def test_drawing_leaves_the_image_as_it_was():

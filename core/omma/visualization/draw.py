@@ -15,6 +15,8 @@ import numpy as np
 from omma.visualization.palette import Color, class_color
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_DARK, _LIGHT = 28, (240, 240, 240)
+"""Of strips with letters beside an image."""
 
 Rect = tuple[int, int, int, int]
 """Left, top, right, bottom; pixels."""
@@ -86,7 +88,7 @@ def draw_masks(
 def draw_classes(
     image: np.ndarray, labels: np.ndarray, names: Sequence[str], *, opacity: float = 0.55, legend: int = 12
 ) -> np.ndarray:
-    """The image under the colours of its pixels' classes, with a legend of those that fill the most.
+    """The image under the colours of its pixels' classes, and beside it those that fill the most by name.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -94,6 +96,9 @@ def draw_classes(
         names: of the classes.
         opacity: share of the colour, in 0..1.
         legend: classes in the legend at most.
+
+    Returns:
+        (H, W', 3); how much wider it is hangs on the size of the image and on ``names`` alone.
     """
     palette = np.array([class_color(label) for label in range(len(names))], np.float32).reshape(-1, 3)
     known = labels < len(names)
@@ -101,12 +106,7 @@ def draw_classes(
     out[known] = np.round((1 - opacity) * out[known] + opacity * palette[labels[known]])
     counts = np.bincount(labels[known], minlength=len(names))
     most = [int(label) for label in np.argsort(-counts, kind="stable")[:legend] if counts[label]]
-    y = 0
-    for label in most:
-        rect = _tag_place(out, names[label], (0, y, y), ())
-        _tag(out, names[label], rect, class_color(label))
-        y = rect[3]
-    return out
+    return np.concatenate([out, _legend(out, most, names)], axis=1)
 
 
 def draw_title(image: np.ndarray, text: str) -> np.ndarray:
@@ -115,9 +115,9 @@ def draw_title(image: np.ndarray, text: str) -> np.ndarray:
     height = cv2.getTextSize("Ag", _FONT, scale, weight)[0][1]
     while len(text) > 4 and cv2.getTextSize(text, _FONT, scale, weight)[0][0] > image.shape[1] - height:
         text = text[:-4].rstrip() + "..."
-    strip = np.full((2 * height + 2, image.shape[1], 3), 28, dtype=np.uint8)
+    strip = np.full((2 * height + 2, image.shape[1], 3), _DARK, dtype=np.uint8)
     origin = (height // 2, height + height // 2)
-    cv2.putText(strip, text, origin, _FONT, scale, (240, 240, 240), weight, cv2.LINE_AA)
+    cv2.putText(strip, text, origin, _FONT, scale, _LIGHT, weight, cv2.LINE_AA)
     return np.concatenate([strip, image])
 
 
@@ -172,6 +172,21 @@ def _tag_size(image: np.ndarray, text: str) -> tuple[tuple[int, int], int, int]:
 
 def _meet(a: Rect, b: Rect) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _legend(image: np.ndarray, labels: Sequence[int], names: Sequence[str]) -> np.ndarray:
+    """A dark column as high as the image, with the colours and names of as many ``labels`` as have room."""
+    scale, weight = _letters(image)
+    (_, height), base, pad = _tag_size(image, "Ag")
+    widest = max((_tag_size(image, name)[0][0] for name in names), default=0)
+    column = np.full((image.shape[0], widest + height + 4 * pad, 3), _DARK, np.uint8)
+    row = height + base + pad
+    for i, label in enumerate(labels[: max(1, image.shape[0] // row)]):
+        top = i * row + pad
+        cv2.rectangle(column, (pad, top), (pad + height, top + height), class_color(label), cv2.FILLED)
+        origin = (height + 3 * pad, top + height)
+        cv2.putText(column, names[label], origin, _FONT, scale, _LIGHT, weight, cv2.LINE_AA)
+    return column
 
 
 def _dashes(image: np.ndarray, box: tuple[int, int, int, int], color: Color, width: int) -> None:
