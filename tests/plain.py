@@ -54,11 +54,12 @@ def model_plan(name: str, classes: int) -> Plan:
     """The plan of a config's model for so many classes, without a file of weights."""
     names = ", ".join(f"class{i}" for i in range(classes))
     overrides = [f"data.num_classes={classes}", f"data.classes=[{names}]"]
+    config = Config.load(name, overrides)
     # A backbone of one task may hold one of the core.
-    for part in ("model.backbone", "model.backbone.backbone"):
-        if Config.load(name).get(f"{part}.weights") is not None:
-            overrides.append(f"{part}.weights=null")
-    return check(Config.load(name, overrides), Experiment)["model"]
+    parts = ("model.backbone", "model.backbone.backbone")
+    if files := [f"{part}.weights" for part in parts if config.get(f"{part}.weights") is not None]:
+        config = Config.load(name, [*overrides, *(f"{file}=null" for file in files)])
+    return check(config, Experiment)["model"]
 
 
 def with_plain_backbone(plan: Plan) -> Plan:

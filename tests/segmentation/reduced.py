@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import torch
+import yaml
 
 from omma.config import list_configs
 from omma.config.plan import Part, Plan
@@ -27,12 +29,33 @@ WIDTHS = {
 
 
 def model_configs() -> list[str]:
-    """One config, the first by name, for each composition of parts."""
+    """One config, the first by name, for each composition of parts; losses and windows are tested alone."""
+    chosen: dict[str, str] = {}
+    for name in distinct_models():
+        model = without(("loss", "window", "align_corners"), model_plan(name, CLASSES).value)
+        chosen.setdefault(repr(composition(model, _replaced)), name)
+    return sorted(chosen.values())
+
+
+def distinct_models() -> list[str]:
+    """One config, the first by name, for each model: most differ from another in data and schedule only."""
     chosen: dict[str, str] = {}
     for name, path in sorted(list_configs().items()):
         if path.parent.parent.name == "segmentation":
-            chosen.setdefault(repr(composition(model_plan(name, CLASSES).value, _replaced)), name)
-    return sorted(chosen.values())
+            content = yaml.safe_load(path.read_text())
+            bases = [b for b in content.get("base", []) if "/data/" not in b and "/schedules/" not in b]
+            chosen.setdefault(repr((bases, content.get("model"))), name)
+    return list(chosen.values())
+
+
+def without(keys: Sequence[str], value: Any) -> Any:
+    """The parts of a plan without some of their arguments."""
+    if isinstance(value, list | tuple):
+        return type(value)(without(keys, item) for item in value)
+    if not isinstance(value, Part):
+        return value
+    kept = {key: without(keys, item) for key, item in value.arguments.items() if key not in keys}
+    return replace(value, arguments=kept)
 
 
 @lru_cache(maxsize=1)
