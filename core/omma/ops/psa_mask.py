@@ -18,7 +18,8 @@ def psa_mask(x: Tensor, *, size: tuple[int, int], mode: Literal["collect", "dist
 
     Args:
         x: (N, h * w, H, W): at each pixel a mask of ``size``, row by row, centred on the pixel.
-        size: height h and width w of the masks, odd; (2H - 1, 2W - 1) reaches all pairs.
+        size: height h and width w of the masks; (2H - 1, 2W - 1) reaches all pairs. Of an even side the
+            centre is the first of the middle two.
         mode: the pixel that predicts is the one that collects from the others, or that distributes to them.
 
     Returns:
@@ -26,10 +27,8 @@ def psa_mask(x: Tensor, *, size: tuple[int, int], mode: Literal["collect", "dist
         (``distribute``).
 
     Raises:
-        ValueError: wrong shape, dtype, size or mode.
+        ValueError: wrong shape, dtype or mode.
     """
-    if size[0] % 2 == 0 or size[1] % 2 == 0:
-        raise ValueError(f"psa_mask: size must be odd, got {size}")
     if mode not in ("collect", "distribute"):
         raise ValueError(f"psa_mask: mode must be collect or distribute, got {mode!r}")
     check_tensors("psa_mask", ("x", x, ("N", size[0] * size[1], "H", "W"), "float"))
@@ -40,8 +39,8 @@ def _reference(x: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     n, _, h, w = x.shape
     rows = torch.arange(h * w, device=x.device) // w
     columns = torch.arange(h * w, device=x.device) % w
-    down = rows[:, None] - rows + size[0] // 2  # (other, predicting), place in the mask
-    right = columns[:, None] - columns + size[1] // 2
+    down = rows[:, None] - rows + (size[0] - 1) // 2  # (other, predicting), place in the mask
+    right = columns[:, None] - columns + (size[1] - 1) // 2
     inside = (down >= 0) & (down < size[0]) & (right >= 0) & (right < size[1])
     index = torch.where(inside, down * size[1] + right, 0).expand(n, -1, -1)
     pairs = torch.where(inside, x.flatten(2).gather(1, index), 0)

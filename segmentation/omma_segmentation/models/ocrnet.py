@@ -27,6 +27,7 @@ class OCRHead(RefineHead):
         num_classes: C.
         loss: on the logits.
         norm: kind of the norms.
+        dropout: share of channels.
         align_corners: how maps and logits are resized.
     """
 
@@ -40,6 +41,7 @@ class OCRHead(RefineHead):
         num_classes: int,
         loss: PixelLoss | tuple[PixelLoss, ...],
         norm: NormKind = "sync_bn",
+        dropout: float = 0.0,
         align_corners: bool = False,
     ) -> None:
         super().__init__(
@@ -51,6 +53,7 @@ class OCRHead(RefineHead):
         )
         self.object_context_block = ObjectAttention(channels, attention_channels, norm=norm)
         self.bottleneck = ConvNormAct(sum(self.in_channels), channels, 3, padding=1, norm=norm)
+        self.dropout = nn.Dropout2d(dropout)
         self.conv_seg = nn.Conv2d(channels, num_classes, 1)
         init_conv(self.conv_seg, std=0.01)
 
@@ -60,7 +63,8 @@ class OCRHead(RefineHead):
         # Each class is the mean of the pixels, weighed by how sure they are of it against each other.
         share = coarse.flatten(2).softmax(dim=2)
         classes = share @ features.flatten(2).transpose(1, 2)  # (N, C, channels)
-        return self.conv_seg(self.object_context_block(features, classes.transpose(1, 2)[..., None]))
+        seen = self.object_context_block(features, classes.transpose(1, 2)[..., None])
+        return self.conv_seg(self.dropout(seen))
 
     def class_rows(self) -> Mapping[str, ClassRows]:
         """Parameters whose rows belong to classes, by name."""

@@ -24,7 +24,7 @@ class PSAHead(FeatureHead):
         channels: width of the attention and of what is classified.
         num_classes: C.
         loss: on the logits.
-        mask_size: height and width of what a pixel reaches in the halved map, odd.
+        mask_size: height and width of what a pixel reaches in the halved map.
         norm: kind of the norms.
         dropout: share of channels.
         align_corners: how logits are resized.
