@@ -236,8 +236,8 @@ class CrossWeighting(nn.Module):
     def forward(self, branches: list[Tensor]) -> list[Tensor]:
         """Maps (N, widths[i], H / 2**i, W / 2**i) -> the same shapes."""
         *fine, coarsest = branches
-        size = list(coarsest.shape[-2:])
-        joined = torch.cat([*(F.adaptive_avg_pool2d(x, size) for x in fine), coarsest], dim=1)
+        height, width = coarsest.shape[-2:]
+        joined = torch.cat([*(F.adaptive_avg_pool2d(x, (height, width)) for x in fine), coarsest], dim=1)
         weights = self.conv2(self.conv1(joined)).sigmoid().split(self.widths, dim=1)
         return [x * F.interpolate(w, x.shape[-2:], mode="nearest") for x, w in zip(branches, weights)]
 

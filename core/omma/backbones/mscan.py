@@ -147,11 +147,11 @@ class StripGate(nn.Module):
         super().__init__()
         self.conv0 = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
         for i, side in enumerate(_STRIPS):
-            along, pad = (1, side), (0, side // 2)
-            self.add_module(f"conv{i}_1", nn.Conv2d(channels, channels, along, padding=pad, groups=channels))
-            self.add_module(
-                f"conv{i}_2", nn.Conv2d(channels, channels, along[::-1], padding=pad[::-1], groups=channels)
-            )
+            reach = side // 2
+            across = nn.Conv2d(channels, channels, (1, side), padding=(0, reach), groups=channels)
+            down = nn.Conv2d(channels, channels, (side, 1), padding=(reach, 0), groups=channels)
+            self.add_module(f"conv{i}_1", across)
+            self.add_module(f"conv{i}_2", down)
         self.conv3 = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
