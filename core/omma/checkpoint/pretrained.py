@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -10,6 +11,9 @@ from torch import nn
 
 from omma.checkpoint.weights import LoadReport, load_backbone
 from omma.errors import WeightsError
+
+_ENDING = re.compile(r"(_\d{8})?(-.+)?\.(pth|pt|safetensors)")
+"""Date and checksum behind a published name: ``resnet50`` must not find resnet50_caffe or resnet50d."""
 
 
 def load_pretrained(backbone: nn.Module, weights: str) -> LoadReport:
@@ -32,10 +36,8 @@ def _find(weights: str) -> Path:
     if "OMMA_WEIGHTS" in os.environ:
         folders.insert(0, Path(os.environ["OMMA_WEIGHTS"]))
     for folder in folders:
-        # ``resnet50`` must not find resnet50_caffe or resnet50d.
         for file in sorted(folder.glob(f"{name}*")):
-            rest = file.name.removeprefix(name)
-            if file.suffix in (".pth", ".pt", ".safetensors") and rest[0] in "-.":
+            if _ENDING.fullmatch(file.name.removeprefix(name)):
                 return file
     looked = " and ".join(str(folder) for folder in folders)
     raise WeightsError(
