@@ -14,6 +14,9 @@ from omma.model import Model
 
 from ..plain import composition, model_plan, with_plain_backbone
 
+WIDTH = 64
+"""The most channels of a map."""
+
 
 def model_configs() -> list[str]:
     """One config, the first by name, for each composition of parts."""
@@ -28,12 +31,29 @@ def model_configs() -> list[str]:
 def reduced_model(name: str) -> Model:
     """The model of a config; the same object again if it is asked for twice in a row."""
     plan = model_plan(name, 1)
-    if _replaced(plan.value.arguments["backbone"]):
+    parts = plan.value.arguments
+    head = narrow(parts["head"])
+    if _replaced(parts["backbone"]):
         plan = with_plain_backbone(plan)
-    head = narrow(plan.value.arguments["head"])
-    model = replace(plan.value, arguments=plan.value.arguments | {"head": head})
+        parts = plan.value.arguments
+        if parts.get("neck") is None:
+            parts = parts | {"backbone": thin(parts["backbone"])}
+            head = replace(head, arguments=head.arguments | {"in_channels": least(head.arguments)})
+    model = replace(plan.value, arguments=parts | {"head": head})
     torch.manual_seed(0)
     return Plan(model, plan.config).build()
+
+
+def thin(backbone: Part) -> Part:
+    """A plain backbone with few channels."""
+    channels = tuple(min(c, WIDTH) for c in backbone.arguments["out_channels"])
+    return replace(backbone, arguments=backbone.arguments | {"out_channels": channels})
+
+
+def least(head: dict[str, Any]) -> Any:
+    """What a head takes of a thin backbone: one number, or one for each of its maps."""
+    width = head["in_channels"]
+    return min(width, WIDTH) if isinstance(width, int) else tuple(min(w, WIDTH) for w in width)
 
 
 def narrow(head: Part) -> Part:

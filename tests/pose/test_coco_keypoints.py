@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from omma.errors import DataError
-from omma_pose.datasets import CocoKeypoints, skeleton_of
+from omma_pose.datasets import CocoKeypoints, CocoWholeBody, skeleton_of
+from omma_pose.datasets.skeletons import WHOLEBODY
 
 NAMES = ["nose", "left_hand", "right_hand"]
 FILE: dict[str, Any] = {
@@ -242,3 +243,28 @@ def test_the_shapes_world_is_read(shapes_world):
     x1, y1, x2, y2 = sample["boxes"][0].tolist()
     places = sample["keypoints"][0].as_subclass(torch.Tensor)[inside]
     assert ((places >= torch.tensor([x1 - 12, y1 - 12])) & (places <= torch.tensor([x2 + 12, y2 + 12]))).all()
+
+
+def test_whole_bodies_have_their_lists_behind_each_other(folder):
+    content = copy.deepcopy(FILE)
+    content["categories"] = [{"id": 1, "name": "person"}]
+    for annotation in content["annotations"]:
+        annotation["keypoints"] = [1, 2, 2] * 17
+        annotation["face_kpts"] = [3, 4, 2] * 68
+        annotation["lefthand_kpts"] = [5, 6, 1] * 21
+    (folder / "file.json").write_text(json.dumps(content))
+    dataset = CocoWholeBody(annotations="file.json", images=".", root=str(folder), skeleton="coco_wholebody")
+    keypoints, visibility = dataset[0]["keypoints"][0], dataset[0]["visibility"][0]
+    assert keypoints[[0, 17, 23, 91, 112]].tolist() == [[1, 2], [0, 0], [3, 4], [5, 6], [0, 0]]
+    assert visibility[[0, 17, 23, 91, 112]].tolist() == [2, 0, 2, 1, 0]
+
+
+def test_a_mirror_reverses_the_rows_of_a_face():
+    mirror, names = WHOLEBODY.mirror, WHOLEBODY.names
+    assert len(names) == 133
+    opposite = {"face-0": "face-16", "face-8": "face-8", "face-19": "face-24", "face-30": "face-30"}
+    opposite |= {"face-36": "face-45", "face-40": "face-47", "face-41": "face-46", "face-50": "face-52"}
+    opposite |= {"face-55": "face-59", "face-60": "face-64", "face-65": "face-67", "left_heel": "right_heel"}
+    opposite |= {"left_pinky_finger4": "right_pinky_finger4", "left_hand_root": "right_hand_root"}
+    for name, other in opposite.items():
+        assert names[mirror[names.index(name)]] == other

@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from omma_pose.codecs import Codec, MSRAHeatmap, UDPHeatmap
+from omma_pose.codecs import (
+    HeatmapCodec,
+    IntegralRegressionLabel,
+    MSRAHeatmap,
+    RegressionLabel,
+    SimCCLabel,
+    UDPHeatmap,
+)
 
 SIZES = {"input_size": (96, 128), "heatmap_size": (24, 32)}
 MSRA, DARK, UDP = MSRAHeatmap(**SIZES), MSRAHeatmap(**SIZES, dark=True), UDPHeatmap(**SIZES)
@@ -18,7 +25,7 @@ ORDER = torch.tensor([0, 2, 1, 3, 4])
 
 
 @pytest.fixture(params=CODECS, scope="module")
-def codec(request: pytest.FixtureRequest) -> Codec:
+def codec(request: pytest.FixtureRequest) -> HeatmapCodec:
     return CODECS[request.param]
 
 
@@ -124,3 +131,101 @@ def test_half_precision_outputs_are_decoded(codec, keypoints):
 def test_arguments_out_of_range_are_refused(change):
     with pytest.raises(ValueError):
         UDPHeatmap(**{**SIZES, **change})
+
+
+LINES = {
+    "gaussian": SimCCLabel(input_size=(96, 128)),
+    "two sigmas": SimCCLabel(input_size=(96, 128), sigma=(4.9, 5.66), normalize=False),
+    "one bin": SimCCLabel(input_size=(96, 128), smoothing="standard"),
+    "smoothed": SimCCLabel(input_size=(96, 128), smoothing="standard", smooth=0.1),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_lines_are_decoded_to_the_nearest_bin(name, keypoints):
+    line = LINES[name]
+    targets, weights = line.encode(keypoints, ones(keypoints))
+    decoded, _ = line.decode(targets)
+    # Two bins a pixel: no key point is farther than a quarter of a pixel from one.
+    assert float((decoded - keypoints).abs().max()) <= 0.25 + 1e-5
+    assert weights.min() == 1
+    assert [target.shape[-1] for target in targets] == [192, 256]
+
+
+def test_lines_follow_their_formula():
+    (x, _), _ = LINES["gaussian"].encode(torch.tensor([[[20.1, 30.0]]]), torch.ones(1, 1))
+    expected = [math.exp(-((i - 40) ** 2) / 72) / (6 * math.sqrt(2 * math.pi)) for i in range(192)]
+    np.testing.assert_allclose(x[0, 0], expected, rtol=1e-5, atol=1e-9)
+    (x, _), _ = LINES["smoothed"].encode(torch.tensor([[[20.1, 30.0]]]), torch.ones(1, 1))
+    assert float(x[0, 0, 40]) == pytest.approx(0.9)
+    assert float(x.sum()) == pytest.approx(1.0)
+
+
+def test_lines_of_key_points_outside_have_no_weight():
+    places = torch.tensor([[[-1.0, 5.0], [5.0, 128.0], [5.0, 5.0]]])
+    targets, weights = LINES["one bin"].encode(places, torch.tensor([[1.0, 1.0, 0.0]]))
+    assert weights.tolist() == [[0, 0, 0]]
+    assert max(float(target.abs().max()) for target in targets) == 0
+
+
+def test_lines_of_a_mirror_image_are_turned_back(keypoints):
+    line = LINES["one bin"]
+    mirrored = keypoints.clone()
+    mirrored[..., 0] = 95.5 - keypoints[..., 0]
+    targets, _ = line.encode(mirrored[:, ORDER], ones(keypoints))
+    places, _ = line.decode(line.upright(targets, ORDER))
+    assert float((places - keypoints).abs().max()) <= 0.25 + 1e-5
+
+
+def test_a_line_without_a_positive_value_has_no_place():
+    places, scores = LINES["gaussian"].decode((torch.full((1, 1, 192), -1.0), torch.ones(1, 1, 256)))
+    assert places.tolist() == [[[-0.5, -0.5]]]
+    assert scores.tolist() == [[-1.0]]
+
+
+def test_shares_are_decoded_exactly(keypoints):
+    shares = RegressionLabel(input_size=(96, 128))
+    targets, weights = shares.encode(keypoints, ones(keypoints))
+    decoded, scores = shares.decode(targets)
+    torch.testing.assert_close(decoded, keypoints)
+    assert weights.min() == scores.min() == 1
+    assert float(targets.max()) < 1
+
+
+def test_scores_of_shares_fall_with_their_deviations():
+    outputs = torch.tensor([[[0.5, 0.5, 0.1, 0.3]]])
+    assert RegressionLabel(input_size=(96, 128)).decode(outputs)[1].item() == pytest.approx(0.8)
+
+
+def test_shares_outside_have_no_weight():
+    places = torch.tensor([[[-0.1, 5.0], [95.0, 127.0], [95.1, 5.0], [5.0, 5.0]]])
+    _, weights = RegressionLabel(input_size=(96, 128)).encode(places, torch.tensor([[1.0, 1.0, 1.0, 0.0]]))
+    assert weights.tolist() == [[0, 1, 0, 0]]
+
+
+def test_shares_of_a_mirror_image_are_turned_back(keypoints):
+    shares = RegressionLabel(input_size=(96, 128))
+    mirrored = keypoints.clone()
+    mirrored[..., 0] = 95 - keypoints[..., 0]
+    targets, _ = shares.encode(mirrored[:, ORDER], ones(keypoints))
+    torch.testing.assert_close(shares.decode(shares.upright(targets, ORDER))[0], keypoints)
+
+
+def test_the_mean_of_an_integral_heatmap_is_its_key_point():
+    integral = IntegralRegressionLabel(input_size=(96, 128), heatmap_size=(24, 32))
+    keypoints = torch.tensor([[[40.0, 64.0]]])
+    (shares, heatmaps), weights = integral.encode(keypoints, torch.ones(1, 1))
+    assert weights.item() == 1
+    assert float(heatmaps.sum()) == pytest.approx(1.0)
+    y, x = np.mgrid[:32, :24]
+    mean = [float((heatmaps[0, 0].numpy() * axis).sum()) * 4 for axis in (x, y)]
+    assert mean == pytest.approx([40.0, 64.0], abs=1e-3)
+    torch.testing.assert_close(integral.decode((shares, heatmaps))[0], keypoints)
+
+
+@pytest.mark.parametrize(
+    "change", [{"split": 0}, {"sigma": -1.0}, {"smooth": 0.1}, {"smooth": 1.0, "smoothing": "standard"}]
+)
+def test_lines_out_of_range_are_refused(change):
+    with pytest.raises(ValueError):
+        SimCCLabel(input_size=(96, 128), **change)

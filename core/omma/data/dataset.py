@@ -153,6 +153,11 @@ class ConcatDataset(View):
             datasets, np.concatenate([_rows(i, np.arange(len(d))) for i, d in enumerate(datasets)])
         )
 
+    def unseen(self) -> Sequence[Target]:
+        """What no sample of any of them shows."""
+        found = [target for dataset in self.datasets for target in dataset.unseen()]
+        return [cast(Target, {**target, "index": -1 - i}) for i, target in enumerate(found)]
+
 
 @register
 class RepeatDataset(View):

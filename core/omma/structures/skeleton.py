@@ -30,7 +30,9 @@ class Skeleton:
     sigmas: tuple[float, ...] | None = None
     """How far apart annotators place each, as a share of the object's size (COCO's OKS); null: 0.067 each."""
     upper: tuple[str, ...] = ()
-    """The upper half of the body; crops of half a body take these or the others."""
+    """The upper half of the body; crops of half a body show these or the lower ones."""
+    lower: tuple[str, ...] | None = None
+    """The lower half; null: all others."""
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -38,7 +40,7 @@ class Skeleton:
         if twice := [name for name, count in Counter(self.names).items() if count > 1]:
             raise ValueError(f"names: expected each name once, got {', '.join(twice)} more than once")
         pairs = (*self.bones, *(self.swaps or ()))
-        mentioned = (*(name for pair in pairs for name in pair), *self.upper)
+        mentioned = (*(name for pair in pairs for name in pair), *self.upper, *(self.lower or ()))
         if unknown := sorted(set(mentioned) - set(self.names)):
             raise ValueError(
                 f"no key point is called {', '.join(unknown)}; there are {', '.join(self.names)}"
@@ -76,8 +78,9 @@ class Skeleton:
     @cached_property
     def halves(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Positions of the upper and of the lower key points."""
-        upper = tuple(i for i, name in enumerate(self.names) if name in self.upper)
-        return upper, tuple(i for i in range(len(self.names)) if i not in upper)
+        rest = tuple(name for name in self.names if name not in self.upper)
+        lower = rest if self.lower is None else self.lower
+        return tuple(map(self.names.index, self.upper)), tuple(map(self.names.index, lower))
 
 
 def _by_name(names: tuple[str, ...]) -> list[tuple[str, str]]:

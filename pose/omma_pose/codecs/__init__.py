@@ -2,5 +2,15 @@
 
 from omma_pose.codecs.base import Codec
 from omma_pose.codecs.heatmap import HeatmapCodec, MSRAHeatmap, UDPHeatmap
+from omma_pose.codecs.regression import IntegralRegressionLabel, RegressionLabel
+from omma_pose.codecs.simcc import SimCCLabel
 
-__all__ = ["Codec", "HeatmapCodec", "MSRAHeatmap", "UDPHeatmap"]
+__all__ = [
+    "Codec",
+    "HeatmapCodec",
+    "IntegralRegressionLabel",
+    "MSRAHeatmap",
+    "RegressionLabel",
+    "SimCCLabel",
+    "UDPHeatmap",
+]

@@ -50,12 +50,12 @@ class HeatmapCodec(Codec):
     def decode(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """The highest point of each map, refined, and its height.
 
-        A map without a positive value has its key point at (-1, -1) of the heatmap.
+        A map without a positive value has its key point at (-1, -1) of the heatmap, or near it.
         """
         heatmaps = outputs.float()
         places, heights = maxima(heatmaps)
-        found = heights > 0
-        places = torch.where(found[..., None], places + self.refine(heatmaps, places), -1.0)
+        places = torch.where((heights > 0)[..., None], places, -1.0)
+        places = places + self.refine(heatmaps, places)
         return places * places.new_tensor(self.stride), heights
 
     @abstractmethod

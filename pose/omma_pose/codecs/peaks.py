@@ -52,13 +52,16 @@ def taylor_steps(maps: Tensor, places: Tensor, blur: int) -> Tensor:
 def newton_steps(maps: Tensor, places: Tensor, blur: int) -> Tensor:
     """As ``taylor_steps``, with differences between neighbours; at the border pixels count twice.
 
-    (Huang et al., The Devil is in the Details, 2020.)
+    (Huang et al., The Devil is in the Details, 2020.) From (-1, -1), which stands for no place at all, the
+    neighbours are as in OpenMMLab those in memory, in part of the map before.
     """
-    logs = smoothed(maps, blur).clamp(1e-3, 50.0).log()
-    x, y = places.long().unbind(-1)
+    logs = F.pad(smoothed(maps, blur).clamp(1e-3, 50.0).log(), (1, 1, 1, 1), mode="replicate")
+    flat, (height, width) = logs.flatten(1), logs.shape[-2:]
+    x, y = (places.long() + 1).unbind(-1)
+    first = torch.arange(logs.shape[1], device=logs.device) * height * width + y * width + x
 
     def value(dx: int, dy: int) -> Tensor:
-        return _at(logs, x + dx, y + dy)
+        return flat.gather(1, (first + dy * width + dx) % flat.shape[1])
 
     here, right, left, below, above = value(0, 0), value(1, 0), value(-1, 0), value(0, 1), value(0, -1)
     slope = 0.5 * torch.stack([right - left, below - above], dim=-1)

@@ -2,5 +2,6 @@
 
 from omma_pose.datasets.coco import CocoKeypoints
 from omma_pose.datasets.skeletons import KNOWN, skeleton_of
+from omma_pose.datasets.wholebody import CocoWholeBody
 
-__all__ = ["KNOWN", "CocoKeypoints", "skeleton_of"]
+__all__ = ["KNOWN", "CocoKeypoints", "CocoWholeBody", "skeleton_of"]

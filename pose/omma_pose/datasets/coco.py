@@ -64,7 +64,7 @@ class CocoKeypoints(Dataset):
         self.transforms = Compose(transforms=transforms)
         self.boxes_of = boxes
         path = under(root, annotations)
-        reader = KeypointReader(path)
+        reader = self.reader(path)
         names, self.table = reader.read(tuple(classes), self.report)
         given = skeleton_of(skeleton)
         self.skeleton = given if given is not None else reader.skeleton(names)
@@ -94,6 +94,10 @@ class CocoKeypoints(Dataset):
                 f"{path}: expected objects with key points, none of the {len(self.owners)} has one labelled"
             )
 
+    def reader(self, path: Path) -> KeypointReader:
+        """What reads the file."""
+        return KeypointReader(path)
+
     def __len__(self) -> int:
         return len(self.sources)
 
@@ -118,9 +122,11 @@ class CocoKeypoints(Dataset):
                 f"{path}: expected {width} x {height} pixels as annotated, the file has {image.shape[-1]} x "
                 f"{image.shape[-2]}"
             )
-        box = self.boxes[index : index + 1].clone()
+        x1, y1, x2, y2 = self.boxes[index].tolist()
         if self.instances is not None:
-            box = box.clamp(min=0).minimum(box.new_tensor([width, height, width, height]))
+            x1, x2 = (min(max(x, 0.0), width) for x in (x1, x2))
+            y1, y2 = (min(max(y, 0.0), height) for y in (y1, y2))
+        box = torch.tensor([[x1, y1, x2, y2]])
         sample: Sample = {
             "image": image,
             "boxes": tv_tensors.BoundingBoxes(box, format="XYXY", canvas_size=size),  # pyright: ignore[reportCallIssue]

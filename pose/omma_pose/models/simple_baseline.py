@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from omma.layers import init_conv
 from omma.losses import Loss
 from omma.registry import register
 from omma_pose.codecs import HeatmapCodec
+from omma_pose.models.heads.deconv import DeconvNetwork
 from omma_pose.models.heads.pose_head import PoseHead
 
 
@@ -50,23 +50,19 @@ class HeatmapHead(PoseHead):
         final_kernel: int = 1,
     ) -> None:
         super().__init__(num_keypoints=num_keypoints, in_channels=in_channels, in_index=in_index, codec=codec)
-        if len(conv_channels) != len(conv_kernels):
-            raise ValueError(
-                f"conv_kernels: expected one for each of {len(conv_channels)} layers, got {conv_kernels}"
-            )
-        if any(kernel % 2 == 0 for kernel in (*conv_kernels, final_kernel)):
-            raise ValueError(f"conv_kernels and final_kernel must be odd, got {conv_kernels}, {final_kernel}")
         self.loss_module = loss
-        self.deconv_layers = deconvolutions(in_channels, deconv_channels, deconv_kernels)
-        channels = deconv_channels[-1] if deconv_channels else in_channels
-        layers: list[nn.Module] = []
-        for width, kernel in zip(conv_channels, conv_kernels):
-            layers.append(nn.Conv2d(channels, width, kernel, padding=kernel // 2))
-            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-            channels = width
-        self.conv_layers = nn.Sequential(*layers)
-        self.final_layer = nn.Conv2d(channels, num_keypoints, final_kernel, padding=final_kernel // 2)
-        init_conv(self, std=0.001)
+        network = DeconvNetwork(
+            in_channels=in_channels,
+            out_channels=num_keypoints,
+            deconv_channels=deconv_channels,
+            deconv_kernels=deconv_kernels,
+            conv_channels=conv_channels,
+            conv_kernels=conv_kernels,
+            final_kernel=final_kernel,
+        )
+        # Here its layers are the head's own, as published weights name them.
+        self.deconv_layers, self.conv_layers = network.deconv_layers, network.conv_layers
+        self.final_layer = network.final_layer
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Heatmaps (N, K, H, W)."""
@@ -79,28 +75,5 @@ class HeatmapHead(PoseHead):
             ValueError: the network gives heatmaps of another size than the codec has.
         """
         target, weights = self.codec.encode(keypoints, visible)
-        if target.shape != outputs.shape:
-            raise ValueError(
-                f"the network gives heatmaps {tuple(outputs.shape)} and the codec {tuple(target.shape)}; "
-                "input_size, heatmap_size and num_keypoints must fit the network"
-            )
+        self.check_outputs(outputs, target)
         return {"loss_keypoints": self.loss_module(outputs, target, weight=weights[..., None, None])}
-
-
-def deconvolutions(in_channels: int, channels: Sequence[int], kernels: Sequence[int]) -> nn.Sequential:
-    """Transposed convolutions of stride 2, each with batch norm and ReLU; nothing for no ``channels``.
-
-    Raises:
-        ValueError: there are not as many kernels as channels, or one has no side of 2, 3 or 4.
-    """
-    if len(channels) != len(kernels) or not set(kernels) <= {2, 3, 4}:
-        raise ValueError(
-            f"deconv_kernels: expected 2, 3 or 4 for each of {len(channels)} layers, got {tuple(kernels)}"
-        )
-    layers: list[nn.Module] = []
-    for width, kernel in zip(channels, kernels):
-        padding, extra = {4: (1, 0), 3: (1, 1), 2: (0, 0)}[kernel]
-        layers.append(nn.ConvTranspose2d(in_channels, width, kernel, 2, padding, extra, bias=False))
-        layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-        in_channels = width
-    return nn.Sequential(*layers)

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any, cast
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torchvision import tv_tensors
 
 from omma.data.transforms import Transform
-from omma.data.transforms.base import canvas, uniform, with_meta, wrap
+from omma.data.transforms.base import canvas, with_meta, wrap
 from omma.data.transforms.picture import pixels
 from omma.registry import register
 from omma.structures import Sample, Skeleton
 from omma_pose.datasets.skeletons import skeleton_of
+
+_NORMAL = NormalDist()
+_BELOW = _NORMAL.cdf(-1.0)
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,13 @@ def crop_matrix(crop: Crop, height: int, width: int, *, unbiased: bool = False) 
             2020) and not, half a pixel farther, their edges as OpenMMLab counts them.
     """
     short = 1 if unbiased else 0
-    target = np.array([width - short, height - short])
-    angle = math.radians(crop.degrees)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    if crop.mirrored:
-        turn = turn @ np.diag([-1.0, 1.0])
-    linear = np.diag(target / np.maximum(crop.size, 1e-6)) @ turn
-    return np.concatenate([linear, (target / 2 - linear @ crop.centre)[:, None]], axis=1)
+    across, down = width - short, height - short
+    scale_x, scale_y = across / max(crop.size[0], 1e-6), down / max(crop.size[1], 1e-6)
+    sin, cos = math.sin(math.radians(crop.degrees)), math.cos(math.radians(crop.degrees))
+    side = -1.0 if crop.mirrored else 1.0
+    a, b, c, d = side * scale_x * cos, -scale_x * sin, side * scale_y * sin, scale_y * cos
+    x, y = crop.centre
+    return np.array([[a, b, across / 2 - a * x - b * y], [c, d, down / 2 - c * x - d * y]])
 
 
 def with_box(sample: Sample) -> Sample:
@@ -102,22 +105,23 @@ def cut_out(sample: Sample, crop: Crop, height: int, width: int, *, unbiased: bo
     """
     matrix = crop_matrix(crop.widened(width / height), height, width, unbiased=unbiased)
     warped = cv2.warpAffine(pixels(sample), matrix, (width, height), flags=cv2.INTER_LINEAR)
-    move = torch.from_numpy(matrix.astype(np.float32))
+    size = (height, width)
     out: dict[str, Any] = dict(sample)
     out["image"] = tv_tensors.Image(torch.from_numpy(warped).permute(2, 0, 1))
-    out["crop"] = move
+    out["crop"] = torch.from_numpy(matrix.astype(np.float32))
     # Sides of boxes lie between pixels, half of one beside the centres that the matrix counts from.
-    corners = sample["boxes"].as_subclass(Tensor)[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-    moved = moved_by(corners - 0.5, move) + 0.5
-    around = torch.cat([moved.amin(1), moved.amax(1)], 1)
-    out["boxes"] = wrap(around, like=sample["boxes"], canvas_size=(height, width))
+    x1, y1, x2, y2 = sample["boxes"][0].tolist()
+    corners = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]) - 0.5
+    moved = moved_by(corners, matrix) + 0.5
+    around = np.concatenate([moved.min(axis=0), moved.max(axis=0)])[None].astype(np.float32)
+    out["boxes"] = wrap(torch.from_numpy(around), like=sample["boxes"], canvas_size=size)
     if "keypoints" in sample:
-        points = moved_by(sample["keypoints"].as_subclass(Tensor), move)
-        out["keypoints"] = wrap(points, like=sample["keypoints"], canvas_size=(height, width))
+        points = moved_by(sample["keypoints"].numpy().astype(np.float64), matrix).astype(np.float32)
+        out["keypoints"] = wrap(torch.from_numpy(points), like=sample["keypoints"], canvas_size=size)
     return with_meta(cast(Sample, out), flipped=crop.mirrored)
 
 
-def moved_by(points: Tensor, matrix: Tensor) -> Tensor:
+def moved_by(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Points (..., 2) under an affine map (2, 3)."""
     return points @ matrix[:, :2].T + matrix[:, 2]
 
@@ -206,14 +210,7 @@ class RandomTopDownCrop(Transform):
     def __call__(self, sample: Sample) -> Sample:
         """The sample with the crop as its image; where that is mirrored, left and right change names."""
         sample = with_box(sample)
-        crop = self._half(sample) or box_crop(sample, self.padding)
-        x, y, size, turn = (_truncated_normal() for _ in range(4))
-        if uniform(0, 1) < self.shift_prob:
-            crop = crop.shifted(x * self.shift, y * self.shift)
-        low, high = self.scale
-        crop = crop.scaled((low + high) / 2 + size * (high - low) / 2)
-        degrees = turn * self.degrees if uniform(0, 1) < self.turn_prob else 0.0
-        crop = replace(crop, degrees=degrees, mirrored=uniform(0, 1) < self.mirror)
+        crop = self.draw(sample)
         out = cut_out(sample, crop, self.height, self.width, unbiased=self.unbiased)
         if crop.mirrored and "keypoints" in out and self.skeleton is not None:
             order = list(self.skeleton.mirror)
@@ -224,25 +221,36 @@ class RandomTopDownCrop(Transform):
             out = cast(Sample, {**out, **swapped})
         return out
 
-    def _half(self, sample: Sample) -> Crop | None:
+    def draw(self, sample: Sample) -> Crop:
+        """What is shown of a sample."""
+        # All at once: a number by itself costs as much as ten.
+        half, which, shift, turn, mirror, *normal = torch.rand(9, dtype=torch.float64).tolist()
+        crop = self._half(sample, half, which) or box_crop(sample, self.padding)
+        x, y, size, angle = map(_truncated_normal, normal)
+        if shift < self.shift_prob:
+            crop = crop.shifted(x * self.shift, y * self.shift)
+        low, high = self.scale
+        crop = crop.scaled((low + high) / 2 + size * (high - low) / 2)
+        degrees = angle * self.degrees if turn < self.turn_prob else 0.0
+        return replace(crop, degrees=degrees, mirrored=mirror < self.mirror)
+
+    def _half(self, sample: Sample, draw: float, which: float) -> Crop | None:
         """Around the upper or the lower key points; None where that isn't drawn or there are too few."""
-        if self.skeleton is None or "keypoints" not in sample:
+        if draw >= self.half_body or self.skeleton is None or "keypoints" not in sample:
             return None
-        labelled = sample["visibility"][0] > 0
-        if int(labelled.sum()) < self.half_body_least or uniform(0, 1) > self.half_body:
+        labelled = (sample["visibility"][0] > 0).tolist()
+        if sum(labelled) < self.half_body_least:
             return None
         halves = [[i for i in half if labelled[i]] for half in self.skeleton.halves]
         enough = [half for half in halves if len(half) >= 2]
         if not enough:
             return None
-        chosen = enough[int(uniform(0, 1) * len(enough))]
-        points = sample["keypoints"][0, chosen].as_subclass(Tensor)
-        centre, size = points.mean(0).tolist(), (points.amax(0) - points.amin(0)).clamp(min=1).tolist()
-        return Crop((centre[0], centre[1]), (size[0], size[1])).scaled(self.half_body_padding)
+        points = sample["keypoints"][0].numpy()[enough[int(which * len(enough))]]
+        (x, y), (width, height) = points.mean(axis=0).tolist(), np.ptp(points, axis=0).tolist()
+        return Crop((x, y), (max(width, 1.0), max(height, 1.0))).scaled(self.half_body_padding)
 
 
-def _truncated_normal() -> float:
-    """Drawn from a normal distribution of deviation 1, cut at -1 and 1."""
-    # By its inverse: the share of all below -1 is 0.1587, and that below 1 is 0.8413.
-    share = uniform(0.15865525393145707, 0.8413447460685429)
-    return float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64)).clamp(-1, 1))
+def _truncated_normal(share: float) -> float:
+    """The number in -1..1 under which lies this share of a normal distribution of deviation 1, cut there."""
+    # Of the whole distribution 0.1587 lies below -1, and 0.8413 below 1.
+    return _NORMAL.inv_cdf(_BELOW + share * (1 - 2 * _BELOW))

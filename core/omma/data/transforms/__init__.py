@@ -2,6 +2,7 @@
 
 from omma.data.transforms.affine import RandomAffine
 from omma.data.transforms.base import AnyTransform, Compose, Transform, keep_instances
+from omma.data.transforms.blur import RandomBlur
 from omma.data.transforms.centre_crop import RandomCentreCrop, RandomShift
 from omma.data.transforms.choice import RandomChoice
 from omma.data.transforms.contrast import CLAHE, RandomGamma
@@ -35,6 +36,7 @@ __all__ = [
     "Pad",
     "PhotometricDistortion",
     "RandomAffine",
+    "RandomBlur",
     "RandomCentreCrop",
     "RandomChoice",
     "RandomCrop",

@@ -54,6 +54,18 @@ class PoseHead(nn.Module, ABC):
         """The mean of outputs on images and on their mirror images; ``order`` as in ``Codec.upright``."""
         return mean_of(outputs, self.codec.upright(mirrored, order))
 
+    def check_outputs(self, outputs: Tensor, target: Tensor) -> None:
+        """Whether the network gives what the codec asks for.
+
+        Raises:
+            ValueError: its outputs have another shape.
+        """
+        if outputs.shape != target.shape:
+            raise ValueError(
+                f"the network gives {tuple(outputs.shape)} and the codec {tuple(target.shape)}; the sizes of "
+                "the codec must fit the network and its input"
+            )
+
     def check_maps(self, channels: Sequence[int]) -> None:
         """Whether the head fits maps of these ``channels``.
 
