@@ -78,3 +78,17 @@ def test_scales_are_interpolated_between_the_convolutions():
 def test_wrong_widths_are_named(build: Callable[[], Neck], message: str):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@torch.no_grad()
+def test_upscaled_maps_keep_the_places_of_their_pixels():
+    neck = necks.Upscale(in_channels=(1,), scale=4)
+    ramp = torch.arange(-2.0, 6.0).expand(1, 1, 3, 8)
+    (found,) = neck([ramp])
+    # Pixel j of the result lies at (j + 0.5) / 4 - 0.5 of the map, whose negative part is cut off first.
+    places = ((torch.arange(32) + 0.5) / 4 - 0.5).clamp(0, 7)
+    low, part = places.floor(), places - places.floor()
+    expected = (1 - part) * (low - 2).clamp(min=0) + part * (low - 1).clamp(min=0)
+    expected = torch.where(places == 7, 5.0, expected)
+    torch.testing.assert_close(found, expected.expand(1, 1, 12, 32))
+    assert neck.out_strides((16,)) == (4,)

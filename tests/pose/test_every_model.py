@@ -112,8 +112,8 @@ def test_predictions_of_a_mirrored_image_are_mirrored(model: TopDown):
     model.eval()
     outputs = model(batch(model).images)
     order = torch.tensor(model.skeleton.mirror)
-    once = model.head.codec.upright(outputs, order)
-    twice = model.head.codec.upright(once, order)
+    once = model.head.upright(outputs, order)
+    twice = model.head.upright(once, order)
     places, _ = model.head.decode(twice)
     expected, _ = model.head.decode(outputs)
     # Maps that are moved by a pixel at each turn lose their first column.

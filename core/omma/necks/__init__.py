@@ -15,6 +15,7 @@ from omma.necks.nasfpn import NASFPN
 from omma.necks.pafpn import PAFPN
 from omma.necks.sequence import NeckSequence
 from omma.necks.ssd import SSDNeck
+from omma.necks.upscale import Upscale
 from omma.necks.yolov3 import YOLOV3Neck
 
 __all__ = [
@@ -36,5 +37,6 @@ __all__ = [
     "Neck",
     "NeckSequence",
     "SSDNeck",
+    "Upscale",
     "YOLOV3Neck",
 ]

@@ -50,9 +50,13 @@ class PoseHead(nn.Module, ABC):
         """Key points (N, K, 2) in pixels of the input and their scores (N, K)."""
         return self.codec.decode(outputs)
 
+    def upright(self, outputs: Any, order: Tensor) -> Any:
+        """Outputs on mirrored images as if they were on the images themselves; see ``Codec.upright``."""
+        return self.codec.upright(outputs, order)
+
     def merge(self, outputs: Any, mirrored: Any, order: Tensor) -> Any:
         """The mean of outputs on images and on their mirror images; ``order`` as in ``Codec.upright``."""
-        return mean_of(outputs, self.codec.upright(mirrored, order))
+        return mean_of(outputs, self.upright(mirrored, order))
 
     def check_outputs(self, outputs: Tensor, target: Tensor) -> None:
         """Whether the network gives what the codec asks for.
