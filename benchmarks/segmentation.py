@@ -28,7 +28,7 @@ from omma.config import Config, check
 from omma.experiment import Experiment
 from omma.structures import IGNORED, Batch, DataInfo, Meta
 from omma_segmentation.metrics import BoundaryIoU, SegmentationMetric
-from omma_segmentation.models.inference import SlidingWindow
+from omma_segmentation.models.sliding_window import SlidingWindow
 
 ROUNDS, MAPS, DIFFERENT, CLASSES = 5, 500, 10, 19
 

@@ -1,1 +1,1 @@
-"""Semantic segmentation on Omma's core; its models follow."""
+"""One class for each pixel, on Omma's core."""

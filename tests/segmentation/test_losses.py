@@ -14,6 +14,7 @@ from omma_segmentation.losses import (
     HardPixels,
     LovaszLoss,
     PixelBinaryCrossEntropy,
+    PixelBinaryDiceLoss,
     PixelCrossEntropy,
     PixelDiceLoss,
     PixelFocalLoss,
@@ -26,6 +27,7 @@ KINDS = [
     PixelCrossEntropy,
     PixelBinaryCrossEntropy,
     PixelDiceLoss,
+    PixelBinaryDiceLoss,
     PixelTverskyLoss,
     LovaszLoss,
     PixelFocalLoss,
@@ -73,6 +75,26 @@ def test_hard_pixels_alone_count(pixels):
     assert loss.item() == pytest.approx(-np.sort(right)[:-1].sum() / labels.numel())
 
 
+def test_cross_entropy_over_hard_pixels_is_their_mean():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 5, 6, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, 3, (2, 5, 6), generator=generator)
+    labels[0, :2] = IGNORED
+    weight = (0.5, 2.0, 1.0)
+    p = logits.softmax(1).permute(0, 2, 3, 1)[labels != IGNORED].numpy()
+    classes = labels[labels != IGNORED].numpy()
+    right = p[np.arange(len(p)), classes]
+    # The 20 least sure of the whole batch count, and all below one half.
+    bound = max(0.5, np.sort(right)[20])
+    each = -np.log(right) * np.array(weight)[classes]
+    loss = PixelCrossEntropy(
+        class_weight=weight, over="hard", hard=HardPixels(score=0.5, least=20, batch=True)
+    ).double()
+    assert loss(logits, labels).item() == pytest.approx(each[right < bound].mean(), rel=1e-6)
+    with pytest.raises(ValueError, match="hard is null"):
+        PixelCrossEntropy(over="hard")
+
+
 def test_binary_cross_entropy(pixels):
     logits, labels = pixels
     valid = labels != IGNORED
@@ -98,6 +120,19 @@ def test_overlaps_of_each_image_and_class(pixels):
             tversky.append(1 - (both + 1) / (both + 0.3 * fp + 0.7 * fn + 1))
     assert PixelDiceLoss()(logits, labels).item() == pytest.approx(torch.stack(dice).mean().item())
     assert PixelTverskyLoss()(logits, labels).item() == pytest.approx(torch.stack(tversky).mean().item())
+
+
+def test_binary_dice_takes_all_classes_as_one_mask():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 2, 4, 5, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, 2, (2, 4, 5), generator=generator)
+    labels[0, 0] = IGNORED
+    expected = []
+    for z, t in zip(logits.numpy(), labels.numpy(), strict=True):
+        p = 1 / (1 + np.exp(-z[:, t != IGNORED]))
+        truth = np.stack([t[t != IGNORED] == c for c in range(2)])
+        expected.append(1 - 2 * (p * truth).sum() / ((p**2).sum() + truth.sum() + 2e-3))
+    assert PixelBinaryDiceLoss()(logits, labels).item() == pytest.approx(np.mean(expected))
 
 
 @pytest.mark.parametrize("per_image", [True, False])

@@ -63,7 +63,7 @@ class PixelBinaryDiceLoss(PixelLoss):
         """The mean."""
         valid = (labels != IGNORED)[:, None]
         truth = F.one_hot(labels.where(valid[:, 0], 0), logits.shape[1]).permute(0, 3, 1, 2)
-        return self.dice(logits.masked_fill(~valid, -torch.inf), truth * valid)
+        return self.dice(logits.masked_fill(~valid, -torch.inf), truth * valid) * valid.any()
 
 
 @register

@@ -16,7 +16,7 @@ from omma.necks import Neck
 from omma.registry import register
 from omma.structures import IGNORED, Batch, Prediction
 from omma_segmentation.models.heads.decode_head import DecodeHead, MapHead, RefineHead
-from omma_segmentation.models.inference import SlidingWindow
+from omma_segmentation.models.sliding_window import SlidingWindow
 from omma_segmentation.models.torchvision_weights import from_torchvision
 
 

@@ -1,4 +1,4 @@
-"""How a network sees an image at test time: as a whole, or through a sliding window."""
+"""A sliding window over images that are larger than what a network is meant to see at once."""
 
 from __future__ import annotations
 

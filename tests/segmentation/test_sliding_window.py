@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omma_segmentation.models.inference import SlidingWindow
+from omma_segmentation.models.sliding_window import SlidingWindow
 
 
 @settings(deadline=None)
