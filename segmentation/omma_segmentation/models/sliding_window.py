@@ -22,8 +22,8 @@ class SlidingWindow:
     stride_height: int
     stride_width: int
     """From a tile to the next, pixels; the last tile ends at the image's edge."""
-    tiles: int = 4
-    """Tiles per forward pass."""
+    tiles: int | None = None
+    """Tiles per forward pass; null: four, but one on the CPU, whose caches several would only crowd."""
 
     def __post_init__(self) -> None:
         if not (0 < self.stride_height <= self.height and 0 < self.stride_width <= self.width):
@@ -31,7 +31,7 @@ class SlidingWindow:
                 "expected strides from 1 to the size of a tile, so that no pixel is left out, got "
                 f"{self.stride_height} x {self.stride_width} for {self.height} x {self.width}"
             )
-        if self.tiles < 1:
+        if self.tiles is not None and self.tiles < 1:
             raise ValueError(f"expected at least one tile per forward pass, got {self.tiles}")
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
@@ -44,8 +44,9 @@ class SlidingWindow:
             return network(images)
         tile = min(self.height, height), min(self.width, width)
         total, count = None, images.new_zeros(1, 1, height, width)
-        for first in range(0, len(places), self.tiles):
-            chunk = places[first : first + self.tiles]
+        tiles = self.tiles or (1 if images.device.type == "cpu" else 4)
+        for first in range(0, len(places), tiles):
+            chunk = places[first : first + tiles]
             crops = [images[..., y : y + tile[0], x : x + tile[1]] for y, x in chunk]
             logits = network(torch.cat(crops)).split(len(images))
             if total is None:
@@ -54,7 +55,7 @@ class SlidingWindow:
                 total[..., y : y + tile[0], x : x + tile[1]] += part
                 count[..., y : y + tile[0], x : x + tile[1]] += 1
         assert total is not None
-        return total / count
+        return total.div_(count)
 
 
 def _starts(length: int, tile: int, stride: int) -> list[int]:
