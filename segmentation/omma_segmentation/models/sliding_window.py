@@ -23,7 +23,7 @@ class SlidingWindow:
     stride_width: int
     """From a tile to the next, pixels; the last tile ends at the image's edge."""
     tiles: int | None = None
-    """Tiles per forward pass; null: four, but one on the CPU, whose caches several would only crowd."""
+    """Tiles per forward pass; null: four, but one on the CPU, which gains nothing from several."""
 
     def __post_init__(self) -> None:
         if not (0 < self.stride_height <= self.height and 0 < self.stride_width <= self.width):
