@@ -18,16 +18,21 @@ SMALL: dict[str, Callable[..., Backbone]] = {
     "BEiT": partial(
         backbones.BEiT, image_size=(64, 96), channels=8, depth=3, heads=2, out_indices=(0, 2), final_norm=True
     ),
+    "CPM": partial(backbones.CPM, maps=3, stages=3, channels=8, middle_channels=4),
     "CSPDarknet": partial(backbones.CSPDarknet, depth=0.33, width=0.125),
     "CSPNeXt": partial(backbones.CSPNeXt, depth=0.167, width=0.125),
     "ConvNeXt": partial(backbones.ConvNeXt, size="atto"),
     "Darknet": partial(backbones.Darknet, out_indices=(2, 3)),
     "DetectoRSResNet": partial(backbones.DetectoRSResNet, switchable=False),
     "EfficientNet": partial(backbones.EfficientNet, size="b0"),
+    "HRFormer": partial(
+        backbones.HRFormer, width=8, heads=2, modules=(1, 1, 1), blocks=1, stem_blocks=1, window=4
+    ),
     "HRNet": partial(backbones.HRNet, width=8, modules=(1, 1, 1), blocks=1, stem_blocks=1),
     "HourglassNet": partial(backbones.HourglassNet, channels=(8, 8, 12), blocks=(1, 2, 1), map_channels=8),
     "LiteHRNet": partial(backbones.LiteHRNet, width=16, modules=(1, 1, 1), blocks=1),
     "MSCAN": partial(backbones.MSCAN, channels=(8, 8, 12, 16), depths=(1, 1, 2, 1)),
+    "MSPN": partial(backbones.MSPN, stages=2, blocks=(1, 1, 1, 1), channels=8),
     "MixVisionTransformer": partial(backbones.MixVisionTransformer, channels=8, depths=(1, 1, 1, 1)),
     "MobileNetV2": partial(backbones.MobileNetV2, width=0.25),
     "MobileNetV3": partial(backbones.MobileNetV3, size="small", out_indices=(0, 1, 3, 8)),
@@ -41,6 +46,7 @@ SMALL: dict[str, Callable[..., Backbone]] = {
     "PyramidVisionTransformerV2": partial(
         backbones.PyramidVisionTransformerV2, channels=8, depths=(1, 1, 1, 1)
     ),
+    "RSN": partial(backbones.RSN, stages=2, blocks=(1, 2, 1, 1), channels=8, steps=3),
     "RegNetX": partial(backbones.RegNetX, size="400mf"),
     "Res2Net": partial(backbones.Res2Net, depth=50, out_indices=(0, 1)),
     "ResNeSt": partial(backbones.ResNeSt, depth=50, out_indices=(0, 1)),
@@ -57,6 +63,7 @@ SMALL: dict[str, Callable[..., Backbone]] = {
         backbones.SwinTransformer, channels=8, depths=(2, 1, 1, 1), heads=(1, 2, 2, 4), window=4
     ),
     "TridentResNet": partial(backbones.TridentResNet, depth=50, frozen_stages=-1, norm_frozen=False),
+    "ViPNASResNet": backbones.ViPNASResNet,
     "VisionTransformer": partial(
         backbones.VisionTransformer,
         image_size=(64, 64),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from omma_pose.codecs import (
     HeatmapCodec,
     IntegralRegressionLabel,
+    MegviiHeatmap,
     MSRAHeatmap,
     RegressionLabel,
     SimCCLabel,
@@ -20,7 +22,8 @@ from omma_pose.codecs import (
 
 SIZES = {"input_size": (96, 128), "heatmap_size": (24, 32)}
 MSRA, DARK, UDP = MSRAHeatmap(**SIZES), MSRAHeatmap(**SIZES, dark=True), UDPHeatmap(**SIZES)
-CODECS = {"msra": MSRA, "dark": DARK, "udp": UDP}
+MEGVII = MegviiHeatmap(**SIZES, kernel=5)
+CODECS = {"msra": MSRA, "dark": DARK, "udp": UDP, "megvii": MEGVII}
 ORDER = torch.tensor([0, 2, 1, 3, 4])
 
 
@@ -40,8 +43,8 @@ def ones(keypoints: Tensor) -> Tensor:
     return torch.ones(keypoints.shape[:2])
 
 
-EXACT = {"msra": 2.0, "dark": 0.05, "udp": 0.05}
-"""Pixels of the input: half a pixel of the heatmap, and what a parabola leaves."""
+EXACT = {"msra": 2.0, "dark": 0.05, "udp": 0.05, "megvii": 3.0}
+"""Pixels of the input: half or three quarters of a pixel of the heatmap, and what a parabola leaves."""
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -52,6 +55,28 @@ def test_decoding_inverts_encoding(name, keypoints):
     assert float((decoded - keypoints).abs().max()) <= EXACT[name]
     assert weights.min() == 1
     assert scores.min() > 0.8
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 15])
+def test_smoothed_pixels_are_opencvs(kernel):
+    """Border and corner, beside them, and farther inside than a kernel reaches."""
+    places = [(0, 0), (23, 31), (1, 30), (7, 3), (22, 0), (12, 16)]
+    keypoints = torch.tensor([places]) * 4.0 + 3.0
+    targets, weights = MEGVII.encode_with(keypoints, torch.ones(1, len(places)), kernel)
+    for target, (x, y) in zip(targets[0], places):
+        expected = np.zeros((32, 24), np.float32)
+        expected[y, x] = 1
+        expected = cv2.GaussianBlur(expected, (kernel, kernel), 0)
+        np.testing.assert_allclose(target, 255 * expected / expected[y, x], atol=1e-3)
+    assert weights.tolist() == [[1.0] * len(places)]
+
+
+def test_smoothed_pixels_outside_have_no_weight():
+    keypoints = torch.tensor([[[-4.0, 8.0], [96.0, 8.0], [8.0, 128.0], [95.9, 127.9]]])
+    targets, weights = MEGVII.encode(keypoints, torch.ones(1, 4))
+    assert weights.tolist() == [[0.0, 0.0, 0.0, 1.0]]
+    assert targets[0, :3].abs().max() == 0
+    assert targets[0, 3].max() == 255
 
 
 def test_bumps_of_whole_pixels_reach_three_deviations():

@@ -3,24 +3,28 @@
 from omma.backbones.base import Backbone
 from omma.backbones.beit import BEiT
 from omma.backbones.convnext import ConvNeXt
+from omma.backbones.cpm import CPM
 from omma.backbones.cspdarknet import CSPDarknet, CSPNeXt
 from omma.backbones.darknet import Darknet
 from omma.backbones.detectors import DetectoRSResNet
 from omma.backbones.efficientnet import EfficientNet
 from omma.backbones.extras import ContextPlugin, Deform, Plugin, SqueezePlugin
 from omma.backbones.hourglass import HourglassNet
+from omma.backbones.hrformer import HRFormer
 from omma.backbones.hrnet import HRNet
 from omma.backbones.litehrnet import LiteHRNet
 from omma.backbones.mit import MixVisionTransformer
 from omma.backbones.mobilenet_v2 import MobileNetV2
 from omma.backbones.mobilenet_v3 import MobileNetV3
 from omma.backbones.mscan import MSCAN
+from omma.backbones.mspn import MSPN
 from omma.backbones.poolformer import PoolFormer
 from omma.backbones.pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 from omma.backbones.regnet import RegNetX
 from omma.backbones.res2net import Res2Net
 from omma.backbones.resnest import ResNeSt
 from omma.backbones.resnet import ResNet, ResNetStage
+from omma.backbones.rsn import RSN
 from omma.backbones.scnet import SCNet
 from omma.backbones.seresnet import SEResNet
 from omma.backbones.shufflenet_v1 import ShuffleNetV1
@@ -30,11 +34,15 @@ from omma.backbones.swin import SwinTransformer
 from omma.backbones.timm import TimmBackbone
 from omma.backbones.trident import TridentResNet
 from omma.backbones.twins import PCPVT, SVT
+from omma.backbones.vipnas import ViPNASResNet
 from omma.backbones.vit import VisionTransformer
 
 __all__ = [
+    "CPM",
     "MSCAN",
+    "MSPN",
     "PCPVT",
+    "RSN",
     "SSDVGG",
     "SVT",
     "BEiT",
@@ -47,6 +55,7 @@ __all__ = [
     "Deform",
     "DetectoRSResNet",
     "EfficientNet",
+    "HRFormer",
     "HRNet",
     "HourglassNet",
     "LiteHRNet",
@@ -70,5 +79,6 @@ __all__ = [
     "SwinTransformer",
     "TimmBackbone",
     "TridentResNet",
+    "ViPNASResNet",
     "VisionTransformer",
 ]

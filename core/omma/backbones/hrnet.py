@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal
 
@@ -16,8 +17,67 @@ from omma.registry import register
 Upsampling = Literal["nearest", "bilinear"]
 
 
+class BranchNet(Backbone):
+    """Branches side by side, one more in each of the stages 2 to 4, behind a stem of stride 4."""
+
+    recompute: bool
+
+    def build(
+        self,
+        *,
+        width: int,
+        modules: tuple[int, int, int],
+        stem_blocks: int,
+        norm: NormKind,
+        make_module: Callable[[tuple[int, ...], bool], nn.Module],
+        single_output: bool,
+    ) -> None:
+        """All parts, for the constructors of the families.
+
+        Args:
+            width: channels of the branch at stride 4; each coarser one has twice as many.
+            modules: modules of stages 2, 3 and 4.
+            stem_blocks: bottlenecks of stage 1.
+            norm: kind of the norm layers.
+            make_module: makes the next module, for the widths of its branches, fine to coarse; with true it
+                makes the finest branch only.
+            single_output: whether the last module makes the finest branch only.
+        """
+        self.conv1 = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)
+        self.bn1 = make_norm(norm, 64)
+        self.conv2 = nn.Conv2d(64, 64, 3, stride=2, padding=1, bias=False)
+        self.bn2 = make_norm(norm, 64)
+        self.relu = nn.ReLU(inplace=True)
+        form = BlockForm(norm=norm)
+        self.layer1 = make_stage(Bottleneck, 64, 64, stride=1, form=form, dilations=(1,) * stem_blocks)
+        before: tuple[int, ...] = (64 * Bottleneck.expansion,)
+        for stage, count in enumerate(modules, start=2):
+            widths = tuple(width * 2**i for i in range(stage))
+            last = [single_output and stage == 4 and i == count - 1 for i in range(count)]
+            parts = (make_module(widths, one) for one in last)
+            self.add_module(f"transition{stage - 1}", _transition(before, widths, norm))
+            self.add_module(f"stage{stage}", nn.Sequential(*parts))
+            before = widths
+        self.out_channels = before[:1] if single_output else before
+        self.strides = (4, 8, 16, 32)[: len(self.out_channels)]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) -> one map per branch."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        branches = [run(self.layer1, x, recompute=self.recompute)]
+        for stage in (2, 3, 4):
+            transition = self.get_submodule(f"transition{stage - 1}")
+            # New branches start from the coarsest there is; the others go on by themselves.
+            sources = [branches[min(i, stage - 2)] for i in range(stage)]
+            branches = [step(source) for step, source in zip(transition.children(), sources)]
+            for module in self.get_submodule(f"stage{stage}").children():
+                branches = module(branches)
+        return tuple(branches)
+
+
 @register
-class HRNet(Backbone):
+class HRNet(BranchNet):
     """Branches at strides 4, 8, 16 and 32 side by side, which exchange what they see after each module.
 
     Args:
@@ -61,75 +121,41 @@ class HRNet(Backbone):
         check_stages((0,), range(1), frozen_stages, 4)
         self.norm_eval = norm_eval
         self.recompute = recompute
-        self.conv1 = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)
-        self.bn1 = make_norm(norm, 64)
-        self.conv2 = nn.Conv2d(64, 64, 3, stride=2, padding=1, bias=False)
-        self.bn2 = make_norm(norm, 64)
-        self.relu = nn.ReLU(inplace=True)
         form = BlockForm(norm=norm)
-        self.layer1 = make_stage(Bottleneck, 64, 64, stride=1, form=form, dilations=(1,) * stem_blocks)
-        before: tuple[int, ...] = (64 * Bottleneck.expansion,)
-        for stage, count in enumerate(modules, start=2):
-            widths = tuple(width * 2**i for i in range(stage))
-            last = [single_output and stage == 4 and i == count - 1 for i in range(count)]
-            parts = (HRModule(widths, blocks, form, upsampling, single_output=one) for one in last)
-            self.add_module(f"transition{stage - 1}", _transition(before, widths, norm))
-            self.add_module(f"stage{stage}", nn.Sequential(*parts))
-            before = widths
-        self.out_channels = before[:1] if single_output else before
-        self.strides = (4, 8, 16, 32)[: len(self.out_channels)]
+
+        def module(widths: tuple[int, ...], single: bool) -> HRModule:
+            return HRModule(widths, blocks, form, upsampling, single_output=single)
+
+        self.build(
+            width=width,
+            modules=modules,
+            stem_blocks=stem_blocks,
+            norm=norm,
+            make_module=module,
+            single_output=single_output,
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
                 nn.init.zeros_(module.get_parameter(f"{module.norms[-1]}.weight"))
-        self.start(weights, frozen=_frozen(frozen_stages))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) -> one map per branch."""
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        branches = [run(self.layer1, x, recompute=self.recompute)]
-        for stage in (2, 3, 4):
-            transition = self.get_submodule(f"transition{stage - 1}")
-            # New branches start from the coarsest there is; the others go on by themselves.
-            sources = [branches[min(i, stage - 2)] for i in range(stage)]
-            branches = [step(source) for step, source in zip(transition.children(), sources)]
-            for module in self.get_submodule(f"stage{stage}").children():
-                branches = module(branches)
-        return tuple(branches)
+        self.start(weights, frozen=frozen_parts(frozen_stages))
 
 
-class HRModule(nn.Module):
-    """Residual blocks in every branch, then each branch becomes the sum of all, brought to its size.
+class FusedBranches(nn.Module):
+    """Blocks in every branch, then each branch becomes the sum of all, brought to its size.
 
     Args:
-        widths: channels of the branches, fine to coarse.
-        blocks: residual blocks of each branch.
-        form: of the blocks.
+        branches: blocks of each branch, fine to coarse.
+        fuse_layers: for each branch that comes out, what brings each branch to its channels, and to its size
+            where that is smaller.
         upsampling: of coarse branches.
-        single_output: make the finest branch only.
     """
 
-    def __init__(
-        self,
-        widths: tuple[int, ...],
-        blocks: int,
-        form: BlockForm,
-        upsampling: Upsampling,
-        *,
-        single_output: bool,
-    ) -> None:
+    def __init__(self, branches: nn.ModuleList, fuse_layers: nn.ModuleList, upsampling: Upsampling) -> None:
         super().__init__()
+        self.branches, self.fuse_layers = branches, fuse_layers
         self.upsampling: Upsampling = upsampling
-        self.branches = nn.ModuleList(
-            make_stage(BasicBlock, w, w, stride=1, form=form, dilations=(1,) * blocks) for w in widths
-        )
-        targets = range(1 if single_output else len(widths))
-        self.fuse_layers = nn.ModuleList(
-            nn.ModuleList(_to_branch(widths, source, target, form.norm) for source in range(len(widths)))
-            for target in targets
-        )
 
     def forward(self, branches: list[Tensor]) -> list[Tensor]:
         """Maps (N, widths[i], H / 2**i, W / 2**i) -> the same, fused."""
@@ -151,19 +177,53 @@ class HRModule(nn.Module):
         return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
+class HRModule(FusedBranches):
+    """Residual blocks in every branch, then each branch becomes the sum of all, brought to its size.
+
+    Args:
+        widths: channels of the branches, fine to coarse.
+        blocks: residual blocks of each branch.
+        form: of the blocks.
+        upsampling: of coarse branches.
+        single_output: make the finest branch only.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        blocks: int,
+        form: BlockForm,
+        upsampling: Upsampling,
+        *,
+        single_output: bool,
+    ) -> None:
+        branches = (
+            make_stage(BasicBlock, w, w, stride=1, form=form, dilations=(1,) * blocks) for w in widths
+        )
+        targets = range(1 if single_output else len(widths))
+        steps = (
+            nn.ModuleList(_to_branch(widths, source, target, form.norm) for source in range(len(widths)))
+            for target in targets
+        )
+        super().__init__(nn.ModuleList(branches), nn.ModuleList(steps), upsampling)
+
+
 def _to_branch(widths: tuple[int, ...], source: int, target: int, norm: NormKind) -> nn.Module:
     """From one branch's channels and size to another's; enlarging, which has no parameters, comes after."""
     if source == target:
         return nn.Identity()
     if source > target:
-        return nn.Sequential(
-            nn.Conv2d(widths[source], widths[target], 1, bias=False), make_norm(norm, widths[target])
-        )
+        return narrow(widths[source], widths[target], norm)
     steps = (*(widths[source],) * (target - source), widths[target])
     halvings = [_halve(a, b, norm) for a, b in pairwise(steps)]
     # The last has no ReLU: what it gives is added to the other branches.
     del halvings[-1][2]
     return nn.Sequential(*halvings)
+
+
+def narrow(in_channels: int, out_channels: int, norm: NormKind) -> nn.Sequential:
+    """From a coarse branch's channels to those of a finer one."""
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), make_norm(norm, out_channels))
 
 
 def _halve(in_channels: int, out_channels: int, norm: NormKind) -> nn.Sequential:
@@ -182,7 +242,8 @@ def _transition(before: tuple[int, ...], after: tuple[int, ...], norm: NormKind)
     return steps
 
 
-def _frozen(stages: int) -> tuple[str, ...]:
+def frozen_parts(stages: int) -> tuple[str, ...]:
+    """Names of what doesn't train: for 0 the stem, for k the stem and stages 1..k."""
     names = ("conv1", "bn1", "conv2", "bn2") if stages >= 0 else ()
     later = (
         "layer1",

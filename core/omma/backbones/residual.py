@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from omma.backbones.base import Backbone, check_stages, run
 from omma.backbones.extras import Deform, Plugin
-from omma.layers import ContextBlock, ConvAWS2d, DeformConv2d, NormKind, make_norm, norm_name
+from omma.layers import ContextBlock, ConvAWS2d, ConvNormAct, DeformConv2d, NormKind, make_norm, norm_name
 
 Style = Literal["pytorch", "caffe"]
 """Which convolution of a bottleneck has the stride: the 3x3 (pytorch) or the first 1x1 (caffe)."""
@@ -174,12 +174,19 @@ class ResidualNet(Backbone):
     out_indices: tuple[int, ...]
     recompute: bool
 
-    def add_stem(self, channels: int, norm: NormKind, *, deep: bool) -> None:
-        """A 7x7 convolution, or three 3x3 ones (``deep``), then a pooling: stride 4."""
+    def add_stem(self, channels: int, norm: NormKind, *, deep: bool, bricks: bool = False) -> None:
+        """A 7x7 convolution, or three 3x3 ones (``deep``), then a pooling: stride 4.
+
+        With ``bricks`` the layers of a deep one are called ``stem.0.conv``, ``stem.0.bn`` ... in place of
+        ``stem.0``, ``stem.1`` ...
+        """
         if deep:
             half = channels // 2
             layers: list[nn.Module] = []
             for a, b, stride in ((3, half, 2), (half, half, 1), (half, channels, 1)):
+                if bricks:
+                    layers.append(ConvNormAct(a, b, 3, stride=stride, padding=1, norm=norm))
+                    continue
                 layers += [
                     nn.Conv2d(a, b, 3, stride, padding=1, bias=False),
                     make_norm(norm, b),

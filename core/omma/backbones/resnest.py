@@ -21,6 +21,8 @@ class ResNeSt(ResidualNet):
     Args:
         depth: number of layers.
         stem_channels: channels of the stem: 64 in depth 50, 128 in the deeper ones.
+        stem_bricks: call the layers of the stem ``stem.0.conv``, ``stem.0.bn`` ..., as checkpoints of pose
+            and of mmpretrain do, in place of ``stem.0``, ``stem.1`` ... (detection and segmentation).
         radix: splits.
         reduction: of the channels that the weights are computed from.
         groups: of the 3x3 convolutions.
@@ -45,6 +47,7 @@ class ResNeSt(ResidualNet):
         *,
         depth: Literal[50, 101, 152, 200],
         stem_channels: int = 64,
+        stem_bricks: bool = False,
         radix: int = 2,
         reduction: int = 4,
         groups: int = 1,
@@ -67,7 +70,7 @@ class ResNeSt(ResidualNet):
         self.declare(out_indices, widths, (4, *stage_strides), frozen_stages)
         self.norm_eval = norm_eval
         self.recompute = recompute
-        self.add_stem(stem_channels, norm, deep=True)
+        self.add_stem(stem_channels, norm, deep=True, bricks=stem_bricks)
         form = SplitForm(
             norm=norm,
             groups=groups,

@@ -29,6 +29,8 @@ class ResNet(ResidualNet):
         groups: of the 3x3 convolutions of bottlenecks.
         width_per_group: their channels per group in the first stage; it doubles with each stage.
         deep_stem: three 3x3 convolutions in place of the 7x7 one.
+        stem_bricks: call the layers of a deep stem ``stem.0.conv``, ``stem.0.bn`` ..., as checkpoints of pose
+            and of mmpretrain do, in place of ``stem.0``, ``stem.1`` ... (detection and segmentation).
         avg_down: average in shortcuts in place of a stride.
         norm: kind of the norm layers.
         norm_eval: keep batch norm on its stored statistics during training too (small batches).
@@ -59,6 +61,7 @@ class ResNet(ResidualNet):
         groups: int = 1,
         width_per_group: int = 64,
         deep_stem: bool = False,
+        stem_bricks: bool = False,
         avg_down: bool = False,
         norm: NormKind = "bn",
         norm_eval: bool = True,
@@ -87,7 +90,7 @@ class ResNet(ResidualNet):
         self.declare(out_indices, widths, (4, *stage_strides), frozen_stages)
         self.norm_eval = norm_eval
         self.recompute = recompute
-        self.add_stem(64, norm, deep=deep_stem)
+        self.add_stem(64, norm, deep=deep_stem, bricks=stem_bricks)
         channels = 64
         for i in range(max(out_indices) + 1):
             form = BlockForm(

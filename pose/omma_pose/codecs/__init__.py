@@ -2,6 +2,7 @@
 
 from omma_pose.codecs.base import Codec
 from omma_pose.codecs.heatmap import HeatmapCodec, MSRAHeatmap, UDPHeatmap
+from omma_pose.codecs.megvii import MegviiHeatmap
 from omma_pose.codecs.regression import IntegralRegressionLabel, RegressionLabel
 from omma_pose.codecs.simcc import SimCCLabel
 
@@ -10,6 +11,7 @@ __all__ = [
     "HeatmapCodec",
     "IntegralRegressionLabel",
     "MSRAHeatmap",
+    "MegviiHeatmap",
     "RegressionLabel",
     "SimCCLabel",
     "UDPHeatmap",

@@ -55,5 +55,5 @@ class CPMHead(StagesHead):
     def stage_loss(self, stage: int, outputs: Tensor, keypoints: Tensor, visible: Tensor) -> Tensor:
         """See ``StagesHead.stage_loss``."""
         target, weights = self.codec.encode(keypoints, visible)
-        self.check_heatmaps(outputs, target)
+        self.check_outputs(outputs, target)
         return self.loss_module(outputs, target, weight=weights[..., None, None])

@@ -25,6 +25,7 @@ class HeatmapHead(PoseHead):
         loss: of heatmaps (N, K, H, W); unlabelled key points have no weight.
         deconv_channels: of each transposed convolution; none: the heatmaps are as large as the map.
         deconv_kernels: their sides, 2, 3 or 4.
+        deconv_groups: their groups; none: one each.
         conv_channels: of convolutions behind them.
         conv_kernels: their sides, odd.
         final_kernel: side of the last convolution, odd.
@@ -45,6 +46,7 @@ class HeatmapHead(PoseHead):
         loss: Loss,
         deconv_channels: tuple[int, ...] = (256, 256, 256),
         deconv_kernels: tuple[int, ...] = (4, 4, 4),
+        deconv_groups: tuple[int, ...] = (),
         conv_channels: tuple[int, ...] = (),
         conv_kernels: tuple[int, ...] = (),
         final_kernel: int = 1,
@@ -56,6 +58,7 @@ class HeatmapHead(PoseHead):
             out_channels=num_keypoints,
             deconv_channels=deconv_channels,
             deconv_kernels=deconv_kernels,
+            deconv_groups=deconv_groups,
             conv_channels=conv_channels,
             conv_kernels=conv_kernels,
             final_kernel=final_kernel,

@@ -69,15 +69,3 @@ class StagesHead(PoseHead):
                 f"the head takes {self.stages} maps of {self.in_channels} channels, but they have "
                 f"{list(channels)}"
             )
-
-    def check_heatmaps(self, outputs: Tensor, target: Tensor) -> None:
-        """Whether the network's heatmaps are as large as the codec's.
-
-        Raises:
-            ValueError: they aren't.
-        """
-        if target.shape != outputs.shape:
-            raise ValueError(
-                f"the network gives heatmaps {tuple(outputs.shape)} and the codec {tuple(target.shape)}; "
-                "input_size, heatmap_size and num_keypoints must fit the network"
-            )
