@@ -113,6 +113,7 @@ def test_unlabelled_key_points_have_neither_bump_nor_weight(codec, keypoints):
     assert weights[:, 0].min() == 1
 
 
+@pytest.mark.parametrize("codec", [MSRA, DARK, UDP], ids=["msra", "dark", "udp"])
 def test_key_points_far_outside_have_no_weight(codec):
     places = torch.tensor([[[-40.0, 10.0], [10.0, -40.0], [160.0, 10.0], [10.0, 200.0], [-4.0, 130.0]]])
     targets, weights = codec.encode(places, torch.ones(1, 5))
@@ -121,6 +122,16 @@ def test_key_points_far_outside_have_no_weight(codec):
     assert targets[0, 4].max() > 0
 
 
+def test_bumps_of_mspn_have_their_peak_within_the_map():
+    targets, weights = MEGVII.encode(
+        torch.tensor([[[-40.0, 10.0], [-4.0, 126.0], [2.0, 126.0]]]), torch.ones(1, 3)
+    )
+    assert weights.tolist() == [[0, 0, 1]]
+    assert targets[0, :2].abs().max() == 0
+    assert targets[0, 2].max() > 0
+
+
+@pytest.mark.parametrize("codec", [MSRA, DARK, UDP], ids=["msra", "dark", "udp"])
 def test_a_map_without_a_positive_value_has_no_place(codec):
     decoded, scores = codec.decode(torch.full((1, 2, 32, 24), -0.5))
     assert scores.tolist() == [[-0.5, -0.5]]

@@ -34,8 +34,6 @@ class MSPNHead(StagesHead):
         ValueError: there are not four kernels for each stage, or a number is out of its range.
     """
 
-    codec: MegviiHeatmap
-
     def __init__(
         self,
         *,
@@ -51,6 +49,7 @@ class MSPNHead(StagesHead):
             raise ValueError(f"kernels: expected {LEVELS} for each stage, got {kernels}")
         if hardest < 1:
             raise ValueError(f"hardest must be at least 1, got {hardest}")
+        self.bumps = codec
         self.kernels = tuple(codec.checked(kernel) for kernel in kernels)
         self.hardest = min(hardest, num_keypoints)
         self.predict_layers = nn.ModuleList(
@@ -67,7 +66,7 @@ class MSPNHead(StagesHead):
 
     def stage_loss(self, stage: int, outputs: Tensor, keypoints: Tensor, visible: Tensor) -> Tensor:
         """See ``StagesHead.stage_loss``."""
-        target, weights = self.codec.encode_with(keypoints, visible, self.kernels[stage])
+        target, weights = self.bumps.encode_with(keypoints, visible, self.kernels[stage])
         self.check_outputs(outputs, target)
         if stage % LEVELS < LEVELS - 1:
             return self.loss_module(outputs, target, weight=weights[..., None, None])
