@@ -67,6 +67,8 @@ class MegviiHeatmap(HeatmapCodec):
         weights = visible * ((pixels >= 0) & (pixels < size)).all(dim=-1)
         # OpenMMLab leaves out what is labelled by less than half.
         drawn = weights >= 0.5
+        # What lies outside is not drawn; moved inside it keeps the arithmetic finite.
+        pixels = pixels.clamp(min=0).minimum(size - 1)
         curve = torch.from_numpy(cv2.getGaussianKernel(kernel, 0, cv2.CV_32F)[:, 0]).to(centres)
         across, down = (
             _smoothed_pixel(pixels[..., axis], length, curve) for axis, length in enumerate(self.heatmap_size)
@@ -98,7 +100,7 @@ class MegviiHeatmap(HeatmapCodec):
 
 
 def _smoothed_pixel(places: Tensor, length: int, curve: Tensor) -> Tensor:
-    """(N, K, length): a 1 at ``places`` (N, K) under a kernel, mirrored at the border."""
+    """(N, K, length): a 1 at ``places`` (N, K) from 0 to length - 1 under a kernel, mirrored at the border."""
     grid = torch.arange(length, dtype=places.dtype, device=places.device)
     radius, places = len(curve) // 2, places[..., None]
 
@@ -109,5 +111,4 @@ def _smoothed_pixel(places: Tensor, length: int, curve: Tensor) -> Tensor:
     # The outermost pixel is its own mirror image and counts once.
     side = seen(grid - places) + seen(grid + places) * (places > 0)
     side = side + seen(2 * (length - 1) - places - grid) * (places < length - 1)
-    inside = places.clamp(0, length - 1).long()
-    return side / side.gather(-1, inside)
+    return side / side.gather(-1, places.long())
