@@ -1,1 +1,1 @@
-"""Action recognition on Omma's core; its models follow."""
+"""What people do in clips and skeletons, on Omma's core."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
@@ -39,3 +40,16 @@ def test_outlines_keep_their_structure():
     masks = collate([sample(2, 4, 6)]).samples[0]["masks"]
     assert isinstance(masks, Polygons)
     assert len(masks) == 2
+
+
+@pytest.mark.parametrize("key", ["video", "volume", "skeleton"])
+def test_what_a_clip_has_in_place_of_an_image_is_the_input(key: str):
+    clip = torch.zeros(1, 2, 3, 4, 5)
+    batch = collate([{key: clip, "labels": torch.tensor([1])}])
+    assert batch.images[0] is clip
+    assert key not in batch.samples[0]
+
+
+def test_a_sample_without_input_is_an_error():
+    with pytest.raises(ValueError, match="one of image, video, volume, skeleton"):
+        collate([{"labels": torch.tensor([1])}])

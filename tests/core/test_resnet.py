@@ -178,3 +178,21 @@ def test_weights_of_a_deeper_network_are_refused(tmp_path: Path):
     torch.save(state, tmp_path / "r34.pth")
     with pytest.raises(WeightsError, match=r"not known to the model: layer1\.2\.conv1\.weight"):
         ResNet(depth=18, weights=str(tmp_path / "r34.pth"))
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+@torch.no_grad()
+def test_bricks_compute_the_same_from_the_same_file(depth: int, tmp_path: Path):
+    torch.save(reference(f"resnet{depth}").state_dict(), tmp_path / "theirs.pth")
+    weights = str(tmp_path / "theirs.pth")
+    plain = ResNet(depth=depth, weights=weights).eval()
+    bricks = ResNet(depth=depth, bricks=True, weights=weights).eval()
+    x = torch.randn(1, 3, 64, 64)
+    for found, expected in zip(bricks(x), plain(x), strict=True):
+        torch.testing.assert_close(found, expected)
+    assert "layer2.0.downsample.conv.weight" in bricks.state_dict()
+
+
+def test_a_block_of_bricks_can_start_as_the_identity():
+    net = ResNet(depth=50, bricks=True, zero_init_residual=True)
+    assert not net.get_parameter("layer3.1.conv3.bn.weight").any()

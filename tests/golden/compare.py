@@ -141,10 +141,17 @@ def keypoints(prediction: Any, golden: dict[str, Any]) -> list[str]:
     return [f"key point {i}: {places[i]:.3f} pixels and {scores[i]:.4f} in score off" for i in wrong]
 
 
+def class_scores(prediction: Any, golden: dict[str, Any]) -> list[str]:
+    """Scores of all classes of a clip."""
+    off = np.abs(prediction["class_scores"].numpy() - np.array(golden["scores"]))
+    return [f"class {i}: score {off[i]:.4f} off" for i in np.flatnonzero(off > 2e-3)]
+
+
 PREDICTIONS: dict[str, Callable[[Any, dict[str, Any]], list[str]]] = {
     "boxes": detections,
     "classes": class_pixels,
     "keypoints": keypoints,
+    "num_classes": class_scores,
 }
 """What compares a prediction, by the key that a golden one of its kind has."""
 

@@ -16,8 +16,10 @@ _DRAWN = r"RandomState\(0\)\.randint\(0, (\d+), \(([\d, ]+)\)\)"
 
 
 def batch_of(golden: dict[str, Any]) -> Batch:
-    """The one image of a golden file with its target; original size is input size."""
+    """The one image or clip of a golden file with its target; original size is input size."""
     shape = golden["input"]["shape"]
+    if len(shape) in (5, 6):
+        return _clip(golden)
     if len(shape) != 3:
         raise NotImplementedError(f"nothing here makes an input of shape {shape}")
     height, width = shape[-2:]
@@ -27,6 +29,15 @@ def batch_of(golden: dict[str, Any]) -> Batch:
     sample |= _keypoints(golden.get("target"), (height, width))
     sample["semantic"] = tv_tensors.Mask(_semantic(golden.get("target"), (height, width)))
     return Batch([image], [sample])
+
+
+def _clip(golden: dict[str, Any]) -> Batch:
+    """Frames (1, T, 3, H, W) of a clip, or its views (1, V, 3, T, H, W)."""
+    shape = golden["input"]["shape"]
+    clip = torch.from_numpy(np.random.RandomState(1).randint(0, 256, shape).astype(np.uint8))
+    clip = clip if clip.ndim == 5 else clip[0].transpose(1, 2)  # (V, T, 3, H, W)
+    meta = Meta(index=0, id=0, path="golden", height=shape[-2], width=shape[-1])
+    return Batch([clip], [Sample(meta=meta, labels=torch.tensor([golden["target"]["label"]]))])
 
 
 def _semantic(target: Any, size: tuple[int, int]) -> torch.Tensor:

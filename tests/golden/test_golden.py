@@ -15,6 +15,8 @@ from omma.config import Config, check, list_configs
 from omma.experiment import Experiment
 from omma.model import Model, Preprocessor
 from omma.structures import Batch
+from omma_action.models.preprocessor import ClipPreprocessor
+from omma_action.models.recognizer import Recognizer
 from omma_detection.models.condinst import CondInst
 from omma_detection.models.solo import SOLO
 from omma_detection.models.yolact import YOLACT
@@ -34,7 +36,8 @@ def build(name: str) -> Model:
     files = [f"{part}.weights" for part in parts if config.get(f"{part}.weights") is not None]
     config = Config.load(name, [f"{file}=null" for file in files])
     model = check(config, Experiment)["model"].build()
-    model.preprocessor = Preprocessor(mean=(114, 114, 114), std=(58, 58, 58), divisor=1)
+    kind = ClipPreprocessor if isinstance(model, Recognizer) else Preprocessor
+    model.preprocessor = kind(mean=(114, 114, 114), std=(58, 58, 58), divisor=1)
     if isinstance(model, TopDown):
         model.flip_test = False
     return model.eval()
@@ -69,6 +72,13 @@ def masks_of_positives(model: YOLACT, batch: Batch) -> torch.Tensor:
     return model.mask_head.masks(prototypes[0], found[0].coefficients).sigmoid()
 
 
+def maps_of_backbone(model: Model, batch: Batch) -> Any:
+    """Those that golden files call the backbone's: of clips its own, else what comes out of the neck."""
+    if isinstance(model, Recognizer):
+        return model.maps(model.preprocessor(batch.images).flatten(0, 1))
+    return model.features(batch.images)
+
+
 def drawn_problems(model: Model, factors: NonNegativeFactors, golden: dict[str, Any]) -> list[str]:
     """What differs where the reference draws the bases that it starts from: its logits are among ours."""
     batch, draws = inputs.batch_of(golden), []
@@ -97,7 +107,7 @@ def problems_of(model: Model, golden: dict[str, Any]) -> list[str]:
     if "raw" in golden:
         outputs = [model(batch.images)]
         if any(entry["path"].startswith("backbone") for entry in golden["raw"]):
-            outputs.append(model.features(batch.images))
+            outputs.append(maps_of_backbone(model, batch))
         if isinstance(model, CondInst):  # the reference draws the masks of the target's points, too
             priors = model.priors(outputs[0])
             positive = (model.assign(outputs[0], batch) >= 0).nonzero(as_tuple=True)

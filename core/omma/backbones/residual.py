@@ -32,6 +32,8 @@ class BlockForm:
     """Whether shortcuts average before their convolution instead of striding in it (ResNet-D)."""
     deform: Deform | None = None
     plugins: tuple[Plugin, ...] = ()
+    bricks: bool = False
+    """Whether blocks are made of bricks, and shortcuts are one."""
 
     def inner_width(self, width: int) -> int:
         """Channels of the 3x3 convolution of a bottleneck in a stage of ``width``."""
@@ -131,6 +133,49 @@ class Bottleneck(ResidualBlock):
         return out
 
 
+class BrickBasicBlock(ResidualBlock):
+    """A basic block whose layers are called ``conv1.conv``, ``conv1.bn`` ..., as in checkpoints of videos."""
+
+    expansion: ClassVar[int] = 1
+
+    def __init__(
+        self, in_channels: int, width: int, *, stride: int, form: BlockForm, downsample: nn.Module | None
+    ) -> None:
+        super().__init__(in_channels, width, stride=stride, form=form, downsample=downsample)
+        d, norm = form.dilation, form.norm
+        self.norms = tuple(f"conv{i}.{norm_name(norm)}" for i in (1, 2))
+        self.conv1 = ConvNormAct(in_channels, width, 3, stride=stride, padding=d, dilation=d, norm=norm)
+        self.conv2 = ConvNormAct(width, width, 3, padding=1, norm=norm, act=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, width, H / stride, W / stride)."""
+        return self.join(x, self.conv2(self.conv1(x)))
+
+
+class BrickBottleneck(ResidualBlock):
+    """A bottleneck whose layers are called ``conv1.conv``, ``conv1.bn`` ..., as in checkpoints of videos."""
+
+    expansion: ClassVar[int] = 4
+
+    def __init__(
+        self, in_channels: int, width: int, *, stride: int, form: BlockForm, downsample: nn.Module | None
+    ) -> None:
+        super().__init__(in_channels, width, stride=stride, form=form, downsample=downsample)
+        first, second = (stride, 1) if form.style == "caffe" else (1, stride)
+        inner, out_channels = form.inner_width(width), width * self.expansion
+        d, norm = form.dilation, form.norm
+        self.norms = tuple(f"conv{i}.{norm_name(norm)}" for i in (1, 2, 3))
+        self.conv1 = ConvNormAct(in_channels, inner, 1, stride=first, norm=norm)
+        self.conv2 = ConvNormAct(
+            inner, inner, 3, stride=second, padding=d, dilation=d, groups=form.groups, norm=norm
+        )
+        self.conv3 = ConvNormAct(inner, out_channels, 1, norm=norm, act=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, expansion * width, H / stride, W / stride)."""
+        return self.join(x, self.conv3(self.conv2(self.conv1(x))))
+
+
 def make_stage(
     block: type[ResidualBlock],
     in_channels: int,
@@ -156,6 +201,8 @@ def make_stage(
 def _shortcut(in_channels: int, out_channels: int, stride: int, form: BlockForm) -> nn.Module | None:
     if stride == 1 and in_channels == out_channels:
         return None
+    if form.bricks:
+        return ConvNormAct(in_channels, out_channels, 1, stride=stride, norm=form.norm, act=None)
     norm = make_norm(form.norm, out_channels)
     if not form.avg_down:
         return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), norm)
@@ -177,8 +224,8 @@ class ResidualNet(Backbone):
     def add_stem(self, channels: int, norm: NormKind, *, deep: bool, bricks: bool = False) -> None:
         """A 7x7 convolution, or three 3x3 ones (``deep``), then a pooling: stride 4.
 
-        With ``bricks`` the layers of a deep one are called ``stem.0.conv``, ``stem.0.bn`` ... in place of
-        ``stem.0``, ``stem.1`` ...
+        With ``bricks`` the layers are called ``conv1.conv`` and ``conv1.bn`` in place of ``conv1`` and
+        ``bn1``; those of a deep one ``stem.0.conv``, ``stem.0.bn`` ... in place of ``stem.0``, ``stem.1`` ...
         """
         if deep:
             half = channels // 2
@@ -194,6 +241,9 @@ class ResidualNet(Backbone):
                 ]
             self.stem = nn.Sequential(*layers)
             self.stem_parts = ("stem", "maxpool")
+        elif bricks:
+            self.conv1 = ConvNormAct(3, channels, 7, stride=2, padding=3, norm=norm)
+            self.stem_parts = ("conv1", "maxpool")
         else:
             self.conv1 = nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False)
             name = f"{norm_name(norm)}1"
@@ -241,7 +291,7 @@ class ResidualNet(Backbone):
                 module.reset_parameters()
             elif isinstance(module, ConvAWS2d):
                 module.reset_extras()
-            elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
+            elif zero_init_residual and isinstance(module, _BLOCKS):
                 nn.init.zeros_(module.get_parameter(f"{module.norms[-1]}.weight"))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -254,3 +304,6 @@ class ResidualNet(Backbone):
             if i in self.out_indices:
                 maps.append(x)
         return tuple(maps)
+
+
+_BLOCKS = (BasicBlock, Bottleneck, BrickBasicBlock, BrickBottleneck)

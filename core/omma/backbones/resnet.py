@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Literal
 
 from torch import Tensor, nn
 
 from omma.backbones.base import Pretrained
 from omma.backbones.extras import Deform, Plugin
-from omma.backbones.residual import BasicBlock, BlockForm, Bottleneck, ResidualNet, Style, make_stage
+from omma.backbones.residual import (
+    BasicBlock,
+    BlockForm,
+    Bottleneck,
+    BrickBasicBlock,
+    BrickBottleneck,
+    ResidualBlock,
+    ResidualNet,
+    Style,
+    make_stage,
+)
 from omma.layers import NormKind
 from omma.registry import register
 
@@ -31,6 +43,8 @@ class ResNet(ResidualNet):
         deep_stem: three 3x3 convolutions in place of the 7x7 one.
         stem_bricks: call the layers of a deep stem ``stem.0.conv``, ``stem.0.bn`` ..., as checkpoints of pose
             and of mmpretrain do, in place of ``stem.0``, ``stem.1`` ... (detection and segmentation).
+        bricks: call the layers ``conv1.conv``, ``conv1.bn``, ``downsample.conv`` ..., as checkpoints of
+            videos do, in place of ``conv1``, ``bn1``, ``downsample.0`` ...; plain networks only.
         avg_down: average in shortcuts in place of a stride.
         norm: kind of the norm layers.
         norm_eval: keep batch norm on its stored statistics during training too (small batches).
@@ -62,6 +76,7 @@ class ResNet(ResidualNet):
         width_per_group: int = 64,
         deep_stem: bool = False,
         stem_bricks: bool = False,
+        bricks: bool = False,
         avg_down: bool = False,
         norm: NormKind = "bn",
         norm_eval: bool = True,
@@ -84,13 +99,17 @@ class ResNet(ResidualNet):
         if block is BasicBlock and (deform or plugins or grouped):
             needy = "deform, plugins and groups need bottlenecks"
             raise ValueError(f"{needy}: depth 50, 101 or 152, got {depth}")
+        if bricks and (deform or plugins or avg_down or deep_stem):
+            raise ValueError("bricks are of plain networks, without deform, plugins, avg_down and deep_stem")
         if multi_grid is not None and len(multi_grid) != blocks[3]:
             raise ValueError(f"multi_grid needs {blocks[3]} dilations, one per block, got {multi_grid}")
         widths = [64 * 2**i * block.expansion for i in range(4)]
         self.declare(out_indices, widths, (4, *stage_strides), frozen_stages)
         self.norm_eval = norm_eval
         self.recompute = recompute
-        self.add_stem(64, norm, deep=deep_stem, bricks=stem_bricks)
+        self.bricks = bricks
+        self.add_stem(64, norm, deep=deep_stem, bricks=stem_bricks or bricks)
+        kind: type[ResidualBlock] = _BRICKS[block] if bricks else block
         channels = 64
         for i in range(max(out_indices) + 1):
             form = BlockForm(
@@ -101,12 +120,13 @@ class ResNet(ResidualNet):
                 avg_down=avg_down,
                 deform=deform if deform and i in deform.stages else None,
                 plugins=tuple(each for each in plugins if i in each.stages),
+                bricks=bricks,
             )
             grid = spread(dilations[i], blocks[i], contract=contract_dilation)
             if multi_grid is not None and i == 3:
                 grid = multi_grid
             stride = stage_strides[i]
-            stage = make_stage(block, channels, 64 * 2**i, stride=stride, form=form, dilations=grid)
+            stage = make_stage(kind, channels, 64 * 2**i, stride=stride, form=form, dilations=grid)
             self.add_module(f"layer{i + 1}", stage)
             channels = widths[i]
         self.finish(
@@ -115,6 +135,17 @@ class ResNet(ResidualNet):
             norm_frozen=norm_frozen,
             weights=weights,
         )
+
+    def own_names(self, names: Iterable[str]) -> dict[str, str]:
+        """Names of the usual layers to those of bricks, where it is made of them."""
+        return {name: brick_name(name) for name in names} if self.bricks else {}
+
+
+def brick_name(name: str) -> str:
+    """What a parameter of a ResNet (``layer1.0.bn2.weight``) is called in one of bricks."""
+    name = re.sub(r"\bconv(\d)\.(?=weight|bias)", r"conv\1.conv.", name)
+    name = re.sub(r"\b(bn|gn)(\d)\.", r"conv\2.\1.", name)
+    return re.sub(r"\bdownsample\.([01])\.", lambda m: f"downsample.{('conv', 'bn')[int(m[1])]}.", name)
 
 
 @register
@@ -197,3 +228,5 @@ _ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, 
     101: (Bottleneck, (3, 4, 23, 3)),
     152: (Bottleneck, (3, 8, 36, 3)),
 }
+
+_BRICKS: dict[type, type[ResidualBlock]] = {BasicBlock: BrickBasicBlock, Bottleneck: BrickBottleneck}

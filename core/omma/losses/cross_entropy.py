@@ -11,7 +11,7 @@ from omma.registry import register
 
 @register
 class CrossEntropyLoss(Loss):
-    """Softmax cross-entropy of logits (N, C) and labels (N,) int64: elements (N,)."""
+    """Softmax cross-entropy of logits (N, C) and labels (N,) int64, or shares of the classes (N, C): (N,)."""
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """(N,)."""

@@ -58,9 +58,11 @@ class Sample(TypedDict, total=False):
     """
 
     image: tv_tensors.Image  # (3, H, W) uint8, RGB
-    video: tv_tensors.Video  # (T, 3, H, W) uint8, RGB
+    video: tv_tensors.Video  # (V, T, 3, H, W) uint8, RGB: V views (clips x crops) of T frames
+    volume: Tensor  # (V, K, T, H, W) float32: heatmaps of K joints
+    skeleton: Tensor  # (V, M, T, K, C) float32: K joints of M persons: x, y and score, or x, y, z
     boxes: tv_tensors.BoundingBoxes  # (N, 4) float32, xyxy
-    labels: Tensor  # (N,) int64
+    labels: Tensor  # (N,) int64; of a clip: its classes, most often one
     masks: tv_tensors.Mask | Polygons  # (N, H, W) uint8, or the outlines until they are rasterised
     keypoints: tv_tensors.KeyPoints  # (N, K, 2) float32
     visibility: Tensor  # (N, K) uint8: 0 not labelled, 1 hidden, 2 visible
@@ -75,6 +77,8 @@ class Sample(TypedDict, total=False):
 
 IGNORED = 255
 """Class of pixels in semantic maps that are neither right nor wrong."""
+INPUT_KEYS = ("image", "video", "volume", "skeleton")
+"""Keys of a sample of which it has one: what a network looks at."""
 INSTANCE_KEYS = ("boxes", "labels", "masks", "keypoints", "visibility", "box_scores")
 """Keys of a sample whose first axis runs over its instances."""
 
@@ -111,6 +115,7 @@ class Prediction(TypedDict, total=False):
     semantic: Tensor  # (H, W) uint8: class of each pixel
     keypoints: Tensor  # (N, K, 2) float32
     keypoint_scores: Tensor  # (N, K) float32, about 0..1
+    class_scores: Tensor  # (C,) float32, 0..1: of a whole clip
     areas: Tensor  # (N,) float32, original pixels that were looked at for the key points of each
 
 
@@ -119,7 +124,8 @@ class Batch:
     """Samples on their way into a model: images not yet padded to a common size."""
 
     images: list[Tensor]
-    """uint8, (3, H_i, W_i) each; the model's preprocessor normalises, pads and stacks them."""
+    """uint8, (3, H_i, W_i) each; the model's preprocessor normalises, pads and stacks them. Of clips it is
+    the video, volume or skeleton that each sample has in place of an image."""
     samples: list[Sample] = field(default_factory=list)
     """The rest of each sample; boxes etc. in pixels of the image beside it."""
 

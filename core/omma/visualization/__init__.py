@@ -1,7 +1,7 @@
 """Pictures: drawing on images, sheets of them, SVG charts, the run's report."""
 
 from omma.visualization.charts import heat_map, line_chart
-from omma.visualization.draw import draw_boxes, draw_classes, draw_masks, draw_title
+from omma.visualization.draw import draw_boxes, draw_classes, draw_masks, draw_ranking, draw_title
 from omma.visualization.draw_skeletons import draw_skeletons
 from omma.visualization.findings import Findings, read_findings, write_findings
 from omma.visualization.images import encode_rgb, read_rgb, write_rgb
@@ -16,6 +16,7 @@ __all__ = [
     "draw_boxes",
     "draw_classes",
     "draw_masks",
+    "draw_ranking",
     "draw_skeletons",
     "draw_title",
     "encode_rgb",

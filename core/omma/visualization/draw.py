@@ -121,6 +121,33 @@ def draw_title(image: np.ndarray, text: str) -> np.ndarray:
     return np.concatenate([strip, image])
 
 
+def draw_ranking(
+    image: np.ndarray, names: Sequence[str], shares: Sequence[float], labels: Sequence[int]
+) -> np.ndarray:
+    """The image with a list in its top-left corner: a name, a number and a bar as long as the number each.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        names: one per line.
+        shares: in 0..1.
+        labels: which the colours of the bars come from.
+    """
+    out = np.ascontiguousarray(image).copy()
+    scale, weight = _letters(out)
+    (_, height), base, pad = _tag_size(out, "Ag")
+    texts = [f"{share:4.2f}  {name}" for name, share in zip(names, shares)]
+    width = max((_tag_size(out, text)[0][0] for text in texts), default=0) + 2 * pad
+    row = height + base + 3 * pad
+    panel = out[: row * len(texts), :width]
+    panel[:] = panel // 3  # letters stay readable on any background
+    for i, (text, share, label) in enumerate(zip(texts, shares, labels)):
+        origin = (pad, i * row + height + pad)
+        cv2.putText(out, text, origin, _FONT, scale, _LIGHT, weight, cv2.LINE_AA)
+        bar = (i + 1) * row - pad
+        cv2.line(out, (pad, bar), (pad + round(share * (width - 2 * pad)), bar), class_color(label), pad)
+    return out
+
+
 def _line_width(image: np.ndarray) -> int:
     return max(2, round(min(image.shape[:2]) / 300))
 

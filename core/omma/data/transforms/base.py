@@ -98,8 +98,9 @@ def map_spatial(
         if isinstance(value, tv_tensors.Image):
             out[key] = tv_tensors.Image(_map_image(value.as_subclass(Tensor), image))
         elif isinstance(value, tv_tensors.Video):
-            frames = [_map_image(frame, image) for frame in value.as_subclass(Tensor)]
-            out[key] = tv_tensors.Video(torch.stack(frames))
+            outer = value.shape[:-3]
+            frames = [_map_image(frame, image) for frame in value.as_subclass(Tensor).flatten(0, -4)]
+            out[key] = tv_tensors.Video(torch.stack(frames).unflatten(0, outer))
         elif isinstance(value, tv_tensors.BoundingBoxes):
             boxes = _map_boxes(value.as_subclass(Tensor), points, size)
             out[key] = wrap(boxes, like=value, canvas_size=size)

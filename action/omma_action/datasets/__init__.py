@@ -1,0 +1,1 @@
+"""Clips and skeletons with the classes of what is done in them."""

@@ -1,0 +1,31 @@
+"""What the core knows of action recognition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omma.structures import DataInfo, Prediction
+from omma.task import Task
+from omma_action.visualizer import class_name, draw_prediction, draw_sample
+
+LISTED = 5
+"""Classes in the JSON form."""
+
+
+def to_json(prediction: Prediction, info: DataInfo) -> list[dict[str, Any]]:
+    """The likeliest classes of a clip, best first: ``label``, ``name`` and ``score`` in 0..1."""
+    scores = prediction["class_scores"]
+    values, labels = scores.topk(min(LISTED, len(scores)))
+    return [
+        {"label": label, "name": class_name(info, label), "score": round(score, 5)}
+        for label, score in zip(labels.tolist(), values.tolist())
+    ]
+
+
+TASK = Task(
+    name="action",
+    draw=draw_prediction,
+    draw_sample=draw_sample,
+    to_json=to_json,
+    demo="tsm_r18_shapes",
+)

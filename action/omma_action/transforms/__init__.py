@@ -1,0 +1,1 @@
+"""Changes of clips and skeletons that images don't know."""
