@@ -13,11 +13,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from omma.checkpoint import load_weights
     from omma.config import Config
-    from omma.inference import Predictor
+    from omma.inference import Chain, Predictor
     from omma.registry import register
     from omma.runner import Runner
 
 _LAZY = {
+    "Chain": "omma.inference",
     "Config": "omma.config",
     "Predictor": "omma.inference",
     "Runner": "omma.runner",
@@ -25,7 +26,7 @@ _LAZY = {
     "register": "omma.registry",
 }
 
-__all__ = ["Config", "Predictor", "Runner", "__version__", "load_weights", "register"]
+__all__ = ["Chain", "Config", "Predictor", "Runner", "__version__", "load_weights", "register"]
 
 
 def __getattr__(name: str) -> Any:

@@ -104,6 +104,7 @@ class AugmentedModel(Model):
         super().__init__()
         self.model, self.views = model, views
         self.task = model.task  # pyright: ignore[reportAttributeAccessIssue]  # it stands for this model
+        self.sees = model.sees  # pyright: ignore[reportAttributeAccessIssue]
 
     def forward(self, images: Tensor | Sequence[Tensor]) -> Any:
         """The model's raw outputs."""
@@ -116,6 +117,10 @@ class AugmentedModel(Model):
     def predict(self, batch: Batch) -> list[Prediction]:
         """One result per image, in the pixels of the original images."""
         return self.views.predict(self.model, batch)
+
+    def nothing(self) -> Prediction:
+        """The model's."""
+        return self.model.nothing()
 
 
 def mirrored(sample: Sample, mirror: Mirror) -> Sample:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -144,6 +144,9 @@ class Model(nn.Module, ABC):
     """Name of the task package's ``Task`` (metrics, drawing, JSON form)."""
     static_graph: ClassVar[bool] = True
     """Whether every step uses the same parameters; false where ``loss`` may leave some of them out."""
+    sees: ClassVar[Literal["image", "object"]] = "image"
+    """What a sample shows: all of an image, or one object of it, the box in ``boxes``. Which objects there
+    are, annotations say, or the stage before in a chain of models."""
     preprocessor: Preprocessor
     skeleton: Skeleton | None = None
     """The key points that it predicts, where it predicts any."""
@@ -159,6 +162,11 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def predict(self, batch: Batch) -> list[Prediction]:
         """One result per image, in the pixels of the original images."""
+
+    def nothing(self) -> Prediction:
+        """The prediction for an image in which there is nothing to see, on the CPU."""
+        none = torch.zeros(0)
+        return {"boxes": torch.zeros(0, 4), "scores": none, "labels": none.long()}
 
     def at_epoch(self, epoch: int) -> None:
         """Told before each training step how many epochs are behind it; most models need not know."""

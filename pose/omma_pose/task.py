@@ -11,10 +11,11 @@ from omma_pose.visualizer import draw_prediction, draw_sample
 
 def to_json(prediction: Prediction, info: DataInfo) -> list[dict[str, Any]]:
     """One object for each that was found: ``box`` (x1, y1, x2, y2) and ``keypoints`` ([x, y, score] each) in
-    pixels, ``score`` of the box, ``label`` and ``name``. Whole pixels are centres.
+    pixels, ``score`` of the box, ``label`` and ``name``, and ``track`` where it was followed through a video.
+    Whole pixels are centres.
     """
     names = info.classes
-    return [
+    found: list[dict[str, Any]] = [
         {
             "box": [round(side, 2) for side in box],
             "score": round(score, 5),
@@ -30,6 +31,10 @@ def to_json(prediction: Prediction, info: DataInfo) -> list[dict[str, Any]]:
             prediction["keypoint_scores"].tolist(),
         )
     ]
+    if "tracks" in prediction:
+        for entry, track in zip(found, prediction["tracks"].tolist()):
+            entry["track"] = track
+    return found
 
 
 TASK = Task(

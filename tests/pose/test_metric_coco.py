@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from omma.errors import DataError
+from omma.ops.oks import oks_nms, pairwise_oks, soft_oks_nms
 from omma_pose.metrics import CocoKeypointMetric
-from omma_pose.metrics.nms import oks_nms, similarities, soft_oks_nms
 
 from .keypoints import COCO, INFO, crowd_of_people, predictions_of, referee, targets_of
 
@@ -116,7 +116,7 @@ def test_similarity_of_two_predictions_is_by_its_formula():
         np.array([900.0, 2500.0, 1e4]),
         np.array(COCO.spreads),
     )
-    found = similarities(places, areas, sigmas)
+    found = pairwise_oks(places, places, areas, areas, sigmas)
     for i in range(3):
         for j in range(3):
             terms = [

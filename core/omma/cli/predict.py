@@ -1,6 +1,8 @@
 """Run a model on images, folders or videos, and write pictures and predictions.json.
 
-WEIGHTS is a checkpoint folder or a weights file; the word none predicts with random weights.
+WEIGHTS is a checkpoint folder or a weights file; the word none predicts with random weights. A model that
+sees one object at a time, such as a top-down pose model, looks at the boxes of a detector or of a file where
+it is given any, and takes whole images for one object otherwise.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from omma.errors import SetupError
 if TYPE_CHECKING:
     import numpy as np
 
-    from omma.inference import Frame, Result
+    from omma.inference import Chain, Frame, Predictor, Result, Stage
+    from omma.inference.chain import Opening
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder (default: predictions)")
     parser.add_argument("--batch-size", type=int, default=1, help="images per forward pass (default: 1)")
-    parser.add_argument("--score", type=float, default=0.3, help="smallest score to keep (default: 0.3)")
+    parser.add_argument(
+        "--score", type=float, help="smallest score to keep (default: 0.3, or that of --box-threshold)"
+    )
     parser.add_argument(
         "--tta", action="store_true", help="merge predictions on several views, see test_augmentation"
     )
@@ -35,27 +40,60 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--on-error", choices=("raise", "skip"), default="raise", help="what to do about broken files"
     )
     parser.add_argument("--no-pictures", action="store_true", help="write predictions.json only")
+    _box_arguments(parser.add_argument_group("boxes, for models that see one object at a time"))
+    _keypoint_arguments(parser.add_argument_group("key points"))
+
+
+def _box_arguments(group: argparse._ArgumentGroup) -> None:
+    whose = group.add_mutually_exclusive_group()
+    whose.add_argument(
+        "--boxes-from", nargs=2, metavar=("CONFIG", "WEIGHTS"), help="detector whose boxes are looked at"
+    )
+    whose.add_argument(
+        "--boxes-file",
+        type=Path,
+        metavar="FILE",
+        help="in its place a detector's predictions.json, or annotations in COCO's form",
+    )
+    group.add_argument(
+        "--boxes-of",
+        action="append",
+        metavar="NAME",
+        help="class whose boxes are looked at; may stand several times (default: the classes of the model)",
+    )
+    group.add_argument(
+        "--box-threshold", type=float, default=0.3, help="smallest score of a box (default: 0.3)"
+    )
+    group.add_argument(
+        "--box-nms", type=float, metavar="IOU", help="of boxes that overlap more only the best is looked at"
+    )
+    group.add_argument(
+        "--max-objects", type=int, default=32, help="objects per forward pass, at most (default: 32)"
+    )
+
+
+def _keypoint_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--keypoint-nms", type=float, metavar="OKS", help="of objects that are more alike only the best stays"
+    )
+    group.add_argument(
+        "--smooth", action="store_true", help="take the jitter out of key points in videos (one-euro filter)"
+    )
+    group.add_argument(
+        "--min-cutoff", type=float, default=1.0, help="of --smooth, hertz: lower is steadier (default: 1)"
+    )
+    group.add_argument(
+        "--beta", type=float, default=5.0, help="of --smooth: higher follows movements closer (default: 5)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict; print what was written and where."""
-    from omma.inference import Predictor, open_source
+    from omma.inference import open_source
 
-    if args.batch_size < 1 or not 0 <= args.score <= 1:
-        raise SetupError(
-            f"expected --batch-size from 1 on and --score in 0..1, got {args.batch_size} and {args.score}"
-        )
     source = open_source(args.source, on_error=args.on_error)
     make_folder(args.out)
-    predictor = Predictor(
-        args.config,
-        None if args.weights == "none" else args.weights,
-        device=args.device,
-        batch_size=args.batch_size,
-        score_threshold=args.score,
-        overrides=args.overrides,
-        tta=args.tta,
-    )
+    predictor = _predictor(args)
     pictures = None if args.no_pictures else Pictures(args.out, _root(args.source))
     entries: list[dict[str, Any]] = []
     try:
@@ -68,7 +106,9 @@ def run(args: argparse.Namespace) -> int:
         if pictures:
             pictures.close()
         file = args.out / "predictions.json"
-        text = {"config": predictor.config.name, "classes": predictor.info.classes, "images": entries}
+        text: dict[str, Any] = {"config": predictor.config.name, "classes": predictor.info.classes}
+        text |= {"boxes_from": boxes} if (boxes := _boxes_from(args)) else {}
+        text["images"] = entries
         file.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
     left_out = f", {len(source.skipped)} broken files left out" if source.skipped else ""
     print(f"{len(entries)} images{left_out}")
@@ -76,6 +116,79 @@ def run(args: argparse.Namespace) -> int:
     if pictures:
         print(f"pictures     {args.out}")
     return 0
+
+
+def _predictor(args: argparse.Namespace) -> Predictor | Chain:
+    """What the options ask for: a model, or a chain around it.
+
+    Raises:
+        SetupError: a number is out of its range, or options don't go together.
+    """
+    from omma.inference import BoxFeed, Chain, Predictor
+
+    boxes = _boxes_from(args)
+    score = (args.box_threshold if boxes else 0.3) if args.score is None else args.score
+    if args.batch_size < 1 or not 0 <= score <= 1 or not 0 <= args.box_threshold <= 1:
+        raise SetupError(
+            "expected --batch-size from 1 on, --score in 0..1 and --box-threshold in 0..1, "
+            f"got {args.batch_size}, {score} and {args.box_threshold}"
+        )
+    if not boxes and (args.boxes_of or args.box_nms is not None):
+        raise SetupError("--boxes-of and --box-nms choose among boxes; --boxes-from CONFIG WEIGHTS finds any")
+    try:
+        of = tuple(args.boxes_of) if args.boxes_of else None
+        feed = BoxFeed(of=of, nms=args.box_nms, at_once=args.max_objects)
+        after = _after(args)
+    except ValueError as error:
+        raise SetupError(
+            f"--box-nms, --max-objects, --keypoint-nms, --min-cutoff or --beta: {error}"
+        ) from None
+    before = _opening(args)
+    predictor = Predictor(
+        args.config,
+        _weights(args.weights),
+        device=args.device,
+        batch_size=args.batch_size,
+        score_threshold=score,
+        overrides=args.overrides,
+        tta=args.tta,
+        boxes=feed,
+    )
+    if not before and predictor.model.sees == "object":
+        print("each image is taken for one object; --boxes-from CONFIG WEIGHTS looks at those that it finds")
+    return Chain([*before, predictor, *after]) if before or after else predictor
+
+
+def _opening(args: argparse.Namespace) -> list[Opening]:
+    """What finds the boxes, if anything does."""
+    from omma.inference import BoxFile, Predictor
+
+    if args.boxes_file:
+        return [BoxFile(args.boxes_file, score_threshold=args.box_threshold)]
+    if not args.boxes_from:
+        return []
+    config, weights = args.boxes_from
+    threshold, size = args.box_threshold, args.batch_size
+    return [
+        Predictor(config, _weights(weights), device=args.device, batch_size=size, score_threshold=threshold)
+    ]
+
+
+def _after(args: argparse.Namespace) -> list[Stage]:
+    """What comes after the model."""
+    from omma.inference import KeypointNMS, Smoothing
+
+    stages: list[Stage] = [] if args.keypoint_nms is None else [KeypointNMS(threshold=args.keypoint_nms)]
+    return [*stages, Smoothing(min_cutoff=args.min_cutoff, beta=args.beta)] if args.smooth else stages
+
+
+def _weights(name: str) -> str | None:
+    return None if name == "none" else name
+
+
+def _boxes_from(args: argparse.Namespace) -> str | None:
+    """Whose boxes are looked at, for the record."""
+    return args.boxes_from[0] if args.boxes_from else str(args.boxes_file) if args.boxes_file else None
 
 
 class Pictures:

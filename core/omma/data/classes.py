@@ -60,14 +60,12 @@ def match_classes(wanted: Sequence[str], found: Sequence[str], where: str, *, al
     missing = [name for name in wanted if name not in found]
     if not missing or (not all_needed and len(missing) < len(wanted)):
         return
-    what = (
-        "none of the classes" if len(missing) == len(wanted) else f"no class {_listed(missing, quote=True)}"
-    )
+    what = "none of the classes" if len(missing) == len(wanted) else f"no class {listed(missing, quote=True)}"
     lines = [
         f"{where}: {what} asked for is in the file" if len(missing) == len(wanted) else f"{where}: {what}"
     ]
-    lines += [f"  asked for: {_listed(wanted)}", f"  in the file: {_listed(found) or 'none'}"]
-    if near := [(name, close[0]) for name in missing if (close := _nearest(name, found))]:
+    lines += [f"  asked for: {listed(wanted)}", f"  in the file: {listed(found) or 'none'}"]
+    if near := [(name, close) for name in missing if (close := nearest(name, found))]:
         lines.append(
             "  did you mean " + ", ".join(f"'{close}' for '{name}'" for name, close in near[:5]) + "?"
         )
@@ -75,11 +73,14 @@ def match_classes(wanted: Sequence[str], found: Sequence[str], where: str, *, al
     raise DataError("\n".join(lines))
 
 
-def _nearest(name: str, found: Sequence[str]) -> list[str]:
+def nearest(name: str, found: Sequence[str]) -> str | None:
+    """The name among those ``found`` that comes close to a mistyped one, if any does."""
     folded = {each.lower(): each for each in found}
-    return [folded[each] for each in difflib.get_close_matches(name.lower(), folded, 1)]
+    close = difflib.get_close_matches(name.lower(), folded, 1)
+    return folded[close[0]] if close else None
 
 
-def _listed(names: Sequence[str], *, quote: bool = False, limit: int = 30) -> str:
+def listed(names: Sequence[str], *, quote: bool = False, limit: int = 30) -> str:
+    """Names for a message, the first ``limit`` of them."""
     shown = ", ".join(f"'{name}'" if quote else name for name in names[:limit])
     return f"{shown}, ... ({len(names)} in all)" if len(names) > limit else shown

@@ -1,6 +1,28 @@
-"""From a model to predictions on images, folders and videos."""
+"""From a model, or several in a chain, to predictions on images, folders and videos."""
 
-from omma.inference.predictor import Predictor, Result
+from omma.inference.box_feed import BoxFeed
+from omma.inference.box_file import BoxFile
+from omma.inference.chain import Chain, Opening, Stage
+from omma.inference.keypoint_nms import KeypointNMS
+from omma.inference.predictor import Predictor
+from omma.inference.results import Result, Seen
+from omma.inference.smoothing import Smoothing
 from omma.inference.sources import Frame, FrameSource, open_source
+from omma.inference.tracking import Tracking
 
-__all__ = ["Frame", "FrameSource", "Predictor", "Result", "open_source"]
+__all__ = [
+    "BoxFeed",
+    "BoxFile",
+    "Chain",
+    "Frame",
+    "FrameSource",
+    "KeypointNMS",
+    "Opening",
+    "Predictor",
+    "Result",
+    "Seen",
+    "Smoothing",
+    "Stage",
+    "Tracking",
+    "open_source",
+]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 from torchvision import tv_tensors
 
 from omma.augmentation import AugmentedModel, own_transforms, views_of
@@ -18,55 +18,26 @@ from omma.checkpoint import load_weights, read_weights
 from omma.config import Config, Plan, check
 from omma.data.collate import collate
 from omma.data.transforms import Compose
-from omma.errors import SetupError, WeightsError
+from omma.errors import DataError, SetupError, WeightsError
 from omma.experiment import Experiment
+from omma.inference.box_feed import BoxFeed, given_boxes, object_of
+from omma.inference.results import Result, Seen
 from omma.inference.sources import Frame, FrameSource, Source, open_source
 from omma.model import Model
 from omma.parallel import pick_device
 from omma.structures import DataInfo, Meta, Prediction, Sample
-from omma.structures.select import above
+from omma.structures.select import above, joined
 from omma.task import Task, find_task
 
 Device = Literal["auto", "cpu", "cuda"]
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a model says about one image."""
-
-    frame: Frame
-    prediction: Prediction
-    """In pixels of ``frame.image``, on the CPU, scores from the threshold on."""
-    info: DataInfo
-    task: Task
-
-    @property
-    def path(self) -> str:
-        """Of the image or video."""
-        return self.frame.path
-
-    def draw(self) -> np.ndarray:
-        """A new (H, W, 3) uint8 RGB image with the prediction drawn."""
-        return self.task.draw(self.frame.image, self.prediction, self.info)
-
-    def to_json(self) -> dict[str, Any]:
-        """Path, frame number in a video, size, and the prediction in the task's own form."""
-        height, width = self.frame.image.shape[:2]
-        place = (
-            {"path": self.path}
-            if self.frame.number is None
-            else {"path": self.path, "frame": self.frame.number}
-        )
-        return {
-            **place,
-            "width": width,
-            "height": height,
-            "prediction": self.task.to_json(self.prediction, self.info),
-        }
-
-
 class Predictor:
     """Runs a config's model on images as they come.
+
+    A model that sees one object at a time takes each whole image for one, unless it is given boxes: by a
+    stage before it in a ``Chain``, or by the caller of ``predict``. Then it has one prediction per image with
+    all objects in it, and their scores are those of the boxes.
 
     Only the model is built: neither the data set nor its annotations need to be there. The images go
     through the transforms of ``data.test``, or of ``data.val`` where there is no test set.
@@ -79,6 +50,7 @@ class Predictor:
         score_threshold: predictions under it are left out, in 0..1.
         overrides: changes to the config, ``a.b=value``.
         tta: look at several views of each image, as ``test_augmentation`` says; slower and better.
+        boxes: which boxes a model that sees objects looks at; by default those of its classes.
 
     Raises:
         ConfigError: the config is wrong.
@@ -97,6 +69,7 @@ class Predictor:
         score_threshold: float = 0.3,
         overrides: Sequence[str] = (),
         tta: bool = False,
+        boxes: BoxFeed | None = None,
     ) -> None:
         if batch_size < 1 or not 0 <= score_threshold <= 1:
             raise ValueError(
@@ -105,6 +78,7 @@ class Predictor:
             )
         self.device = pick_device(device)
         self.batch_size, self.score_threshold = batch_size, score_threshold
+        self.boxes = boxes or BoxFeed()
         self.config = _without_pretraining(config, overrides)
         plan = check(self.config, Experiment)
         loader = _evaluated(plan)
@@ -129,6 +103,7 @@ class Predictor:
         score_threshold: float = 0.3,
         overrides: Sequence[str] = (),
         tta: bool = False,
+        boxes: BoxFeed | None = None,
     ) -> Predictor:
         """The model of a run folder: its config and its best checkpoint, or the newest if none is best.
 
@@ -144,7 +119,13 @@ class Predictor:
                 raise WeightsError(f"{folder}: is no run folder with a checkpoint: {path} is missing")
         config = Config.from_text(file.read_text(encoding="utf-8"), file=str(file), overrides=overrides)
         return cls(
-            config, weights, device=device, batch_size=batch_size, score_threshold=score_threshold, tta=tta
+            config,
+            weights,
+            device=device,
+            batch_size=batch_size,
+            score_threshold=score_threshold,
+            tta=tta,
+            boxes=boxes,
         )
 
     def __call__(self, source: Source | FrameSource) -> Iterator[Result]:
@@ -153,31 +134,106 @@ class Predictor:
         Raises:
             DataError: nothing is there, or a file can't be decoded.
         """
-        frames = iter(source if isinstance(source, FrameSource) else open_source(source))
+        frames = iter(open_source(source))
         while batch := list(islice(frames, self.batch_size)):
-            for frame, prediction in zip(batch, self._predict(batch)):
-                yield Result(frame, prediction, self.info, self.task)
+            samples = [self._sample(index, frame) for index, frame in enumerate(batch)]
+            for frame, prediction in zip(batch, self._predict(samples)):
+                yield self._result(frame, prediction)
 
-    def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+    def predict(
+        self, images: Sequence[np.ndarray], *, boxes: Sequence[Any] | None = None
+    ) -> list[Prediction]:
         """Predictions for (H, W, 3) uint8 RGB arrays, in the pixels of each.
 
-        Raises:
-            DataError: an array is no such image.
-        """
-        return [result.prediction for result in self(list(images))] if len(images) else []
+        Args:
+            images: the arrays.
+            boxes: of the objects in each, for a model that sees objects: (N, 4) xyxy in pixels, or (N, 5)
+                with the score of each. None: each image is one object.
 
-    def _predict(self, frames: Sequence[Frame]) -> list[Prediction]:
-        batch = collate([self._sample(index, frame) for index, frame in enumerate(frames)])
+        Raises:
+            DataError: an array is no such image, or boxes are no such boxes.
+            SetupError: the model looks at whole images, but boxes are given.
+        """
+        if not len(images):
+            return []
+        if boxes is None:
+            return [result.prediction for result in self(list(images))]
+        if len(boxes) != len(images):
+            raise DataError(f"expected boxes for each of the {len(images)} images, got {len(boxes)} of them")
+        self._needs_objects()
+        seen = (
+            Seen(frame, given_boxes(each, f"boxes of {frame.path}"), self.info)
+            for frame, each in zip(open_source(list(images)), boxes)
+        )
+        same = {label: label for label in range(len(self.info.classes))}
+        return [result.prediction for result in self._after(seen, lambda _: same)]
+
+    def joins(self, before: DataInfo) -> DataInfo:
+        """What the classes are called after this stage of a chain, ``before`` being what they are before it.
+
+        Raises:
+            SetupError: the model needs nothing of a stage before, or finds none of its classes there.
+        """
+        self._needs_objects()
+        self.boxes.labels(before.classes, self.info.classes)
+        return self.info
+
+    def after(self, found: Iterable[Seen]) -> Iterator[Result]:
+        """Look at the objects that the stage before found, image after image.
+
+        Raises:
+            SetupError: the stage before doesn't find boxes of the model's classes.
+        """
+        return self._after(found, lambda info: self.boxes.labels(info.classes, self.info.classes))
+
+    def _after(
+        self, found: Iterable[Seen], labels: Callable[[DataInfo], Mapping[int, int]]
+    ) -> Iterator[Result]:
+        stream = iter(found)
+        while batch := list(islice(stream, self.batch_size)):
+            objects = [self.boxes.choose(seen.prediction, labels(seen.info)) for seen in batch]
+            frames = [seen.frame for seen in batch]
+            for frame, prediction in zip(frames, self._predict_objects(frames, objects)):
+                yield self._result(frame, prediction)
+
+    def _predict_objects(
+        self, frames: Sequence[Frame], objects: Sequence[Prediction]
+    ) -> Iterator[Prediction]:
+        """One prediction for each frame, from boxes in it; only crops that are looked at together exist."""
+        places = [(i, number) for i, each in enumerate(objects) for number in range(len(each["scores"]))]
+        looks: list[list[Prediction]] = [[] for _ in frames]
+        for start in range(0, len(places), self.boxes.at_once):
+            part = places[start : start + self.boxes.at_once]
+            samples = [
+                self._sample(i, frames[i], object_of(objects[i], number, frames[i].image))
+                for i, number in part
+            ]
+            for (i, _), prediction in zip(part, self._predict(samples)):
+                looks[i].append(prediction)
+        return (joined(look) if look else self.model.nothing() for look in looks)
+
+    def _predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        batch = collate(samples)
         with torch.inference_mode():
             predictions = self.model.predict(batch.to(self.device))
         return [above(prediction, self.score_threshold) for prediction in predictions]
 
-    def _sample(self, index: int, frame: Frame) -> Sample:
+    def _sample(self, index: int, frame: Frame, shown: Mapping[str, Tensor] | None = None) -> Sample:
+        """A frame as the model takes it, ``shown`` being what of it the sample shows."""
         height, width = frame.image.shape[:2]
         pixels = torch.from_numpy(np.ascontiguousarray(frame.image)).permute(2, 0, 1)
         meta = Meta(index=index, id=index, path=frame.path, height=height, width=width)
-        sample: Sample = {"image": tv_tensors.Image(pixels), "meta": meta}
-        return self.transforms(sample)
+        sample = {"image": tv_tensors.Image(pixels), "meta": meta, **(shown or {})}
+        return self.transforms(cast(Sample, sample))
+
+    def _result(self, frame: Frame, prediction: Prediction) -> Result:
+        return Result(frame, prediction, self.info, self.task)
+
+    def _needs_objects(self) -> None:
+        if self.model.sees != "object":
+            raise SetupError(
+                f"{self.config.name} looks at whole images and needs no boxes: run it by itself, or first"
+            )
 
 
 def _without_pretraining(config: str | Path | Config, overrides: Sequence[str]) -> Config:

@@ -65,8 +65,8 @@ class FrameSource:
                 warnings.warn(f"left out: {error}", stacklevel=2)
 
 
-def open_source(source: Source, *, on_error: Literal["skip", "raise"] = "raise") -> FrameSource:
-    """Find the images that ``source`` means; none is read yet.
+def open_source(source: Source | FrameSource, *, on_error: Literal["skip", "raise"] = "raise") -> FrameSource:
+    """Find the images that ``source`` means; none is read yet. One that is open already stays as it is.
 
     Args:
         source: an image or video file, a folder (all images and videos in it and below), a pattern such as
@@ -76,6 +76,8 @@ def open_source(source: Source, *, on_error: Literal["skip", "raise"] = "raise")
     Raises:
         DataError: nothing is there, or it is neither image nor video.
     """
+    if isinstance(source, FrameSource):
+        return source
     parts: Iterable[str | Path | np.ndarray] = (
         [source] if isinstance(source, str | Path | np.ndarray) else source
     )

@@ -117,6 +117,7 @@ class Prediction(TypedDict, total=False):
     keypoint_scores: Tensor  # (N, K) float32, about 0..1
     class_scores: Tensor  # (C,) float32, 0..1: of a whole clip
     areas: Tensor  # (N,) float32, original pixels that were looked at for the key points of each
+    tracks: Tensor  # (N,) int64, the same number for the same object in all frames of a video
 
 
 @dataclass

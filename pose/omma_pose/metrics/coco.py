@@ -11,9 +11,9 @@ import numpy as np
 
 from omma.errors import DataError
 from omma.metrics import Curves, Metric, MetricReport, Ranking, Table
+from omma.ops.oks import oks_nms, soft_oks_nms
 from omma.registry import register
 from omma.structures import Prediction, Target
-from omma_pose.metrics.nms import oks_nms, soft_oks_nms
 from omma_pose.metrics.oks import AREAS, RECALLS, Found, Objects, Precision, evaluate, similarity
 from omma_pose.metrics.records import Record, boxes_used, make_record
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -35,6 +35,7 @@ class TopDown(Model):
     """
 
     task: ClassVar[str] = "pose"
+    sees: ClassVar[Literal["image", "object"]] = "object"
 
     def __init__(
         self,
@@ -105,6 +106,16 @@ class TopDown(Model):
             }
             for i, sample in enumerate(batch.samples)
         ]
+
+    def nothing(self) -> Prediction:
+        """No object, and no key points of it."""
+        none = torch.zeros(0, self.head.num_keypoints)
+        return {
+            **super().nothing(),
+            "keypoints": torch.zeros(0, self.head.num_keypoints, 2),
+            "keypoint_scores": none,
+            "areas": torch.zeros(0),
+        }
 
     def _boxes(self, batch: Batch, crops: Tensor) -> Tensor:
         """(N, 4) boxes of the objects in their original images; without one, that of the whole crop."""

@@ -1,21 +1,28 @@
-"""Suppression of predictions that find the same object's key points twice."""
+"""How alike predicted key points are, and suppression of those that find the same object's twice.
+
+In numpy: predictions are on the CPU by then.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def similarities(keypoints: np.ndarray, areas: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    """(N, N) OKS of each prediction with each, measured by the mean of their areas.
+def pairwise_oks(
+    a: np.ndarray, b: np.ndarray, areas_a: np.ndarray, areas_b: np.ndarray, sigmas: np.ndarray
+) -> np.ndarray:
+    """(A, B) object key point similarity (Lin et al., COCO) of predictions, measured by their mean area.
 
     Args:
-        keypoints: (N, K, 2).
-        areas: (N,) pixels.
+        a: (A, K, 2) key points.
+        b: (B, K, 2), likewise.
+        areas_a: (A,) pixels.
+        areas_b: (B,), likewise.
         sigmas: (K,) spread of each key point.
     """
-    delta = keypoints[:, None].astype(np.float64) - keypoints[None]
+    delta = a[:, None].astype(np.float64) - b[None]
     distance = np.einsum("ijkc,ijkc->ijk", delta, delta)
-    area = (areas[:, None] + areas[None]) / 2 + np.spacing(1)
+    area = (areas_a[:, None] + areas_b[None]) / 2 + np.spacing(1)
     return np.exp(-distance / (2 * (2 * sigmas) ** 2) / area[..., None]).mean(axis=2)
 
 
@@ -31,7 +38,7 @@ def oks_nms(
         sigmas: (K,) spread of each key point.
         threshold: largest similarity to a better prediction that is kept.
     """
-    similar = similarities(keypoints, areas, sigmas) > threshold
+    similar = pairwise_oks(keypoints, keypoints, areas, areas, sigmas) > threshold
     order = np.argsort(-scores, kind="stable")
     gone = np.zeros(len(scores), bool)
     kept = []
@@ -55,7 +62,7 @@ def soft_oks_nms(
 
     Scores are multiplied by exp(-OKS^2 / threshold). Other arguments as ``oks_nms``.
     """
-    similar = similarities(keypoints, areas, sigmas)
+    similar = pairwise_oks(keypoints, keypoints, areas, areas, sigmas)
     left = scores.astype(np.float64)
     kept: list[int] = []
     values: list[float] = []
