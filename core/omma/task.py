@@ -31,6 +31,8 @@ class Task:
     """A prediction as plain JSON values."""
     demo: str
     """Name of the config that ``omma demo`` trains."""
+    demo_boxes: str | None = None
+    """Annotations of the shapes world whose boxes its demo predicts on, if its models see objects."""
     class_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names behind a word that ``data.classes`` may be, such as ``coco``."""
     merge: Callable[[], Merge] | None = None

@@ -43,4 +43,5 @@ TASK = Task(
     draw_sample=draw_sample,
     to_json=to_json,
     demo="td-hm_res18_shapes",
+    demo_boxes="annotations/keypoints_val.json",
 )

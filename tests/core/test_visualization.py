@@ -20,6 +20,7 @@ from omma.visualization import (
     draw_boxes,
     draw_classes,
     draw_masks,
+    draw_skeletons,
     draw_title,
     heat_map,
     line_chart,
@@ -239,3 +240,40 @@ def test_a_picture_where_no_folder_can_be_is_an_error(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match="can't be written"):
         write_rgb(tmp_path / "file" / "a.png", flat())
+
+
+BENT = np.array([[[50.0, 40.0], [50.0, 100.0], [120.0, 100.0]]])
+"""Three key points of one object: down, then right."""
+BONES = ((0, 1), (1, 2))
+
+
+def test_each_bone_is_drawn_in_a_colour_of_its_own():
+    image = flat()
+    drawn = draw_skeletons(image, BENT, np.ones((1, 3), bool), BONES)
+    assert drawn[70, 50].tolist() == list(class_color(0))
+    assert drawn[100, 85].tolist() == list(class_color(1))
+    assert class_color(0) != class_color(1)
+    assert drawn[100, 50].min() > 200
+    assert (image == 128).all()
+
+
+def test_key_points_that_are_not_shown_have_neither_dot_nor_bone():
+    drawn = draw_skeletons(flat(), BENT, np.array([[True, True, False]]), BONES)
+    assert (drawn[95:106, 60:130] == 128).all()
+    assert drawn[70, 50].tolist() == list(class_color(0))
+    assert (draw_skeletons(flat(), BENT, np.zeros((1, 3), bool), BONES) == 128).all()
+
+
+def test_skeletons_of_small_objects_are_drawn_finely():
+    image = flat(1000, 1500)
+    small, large = (
+        draw_skeletons(image, places, np.ones((1, 3), bool), BONES) for places in (500 + BENT / 2, 5 * BENT)
+    )
+    assert (small[535, 500:550] != 128).any(axis=-1).sum() <= 3
+    assert (large[350, 200:300] != 128).any(axis=-1).sum() >= 8
+
+
+def test_key_points_far_outside_of_the_image_are_drawn_towards():
+    places = np.array([[[50.0, 40.0], [1e30, 40.0]]])
+    drawn = draw_skeletons(flat(), places, np.ones((1, 2), bool), ((0, 1),))
+    assert drawn[40, 290].tolist() == list(class_color(0))

@@ -30,9 +30,12 @@ def run(args: argparse.Namespace) -> int:
     make_shapes(data, train=400, val=100)
     best = out / "checkpoints" / "best"
     settings = [f"data.root={data}", *args.overrides]
+    images, boxes = data / "images" / "val", []
+    if task.demo_boxes is not None:
+        boxes = ["--boxes-file", str(data / task.demo_boxes)]
     for command in (
         ["train", task.demo, *settings, "--out", str(out)],
-        ["predict", task.demo, str(best), str(data / "images" / "val"), "--out", str(out / "predictions")],
+        ["predict", task.demo, str(best), str(images), *settings, "--out", str(out / "predictions"), *boxes],
     ):
         if code := main(command):
             return code
