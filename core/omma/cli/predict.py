@@ -83,7 +83,7 @@ def _keypoint_arguments(group: argparse._ArgumentGroup) -> None:
         "--min-cutoff", type=float, default=1.0, help="of --smooth, hertz: lower is steadier (default: 1)"
     )
     group.add_argument(
-        "--beta", type=float, default=5.0, help="of --smooth: higher follows movements closer (default: 5)"
+        "--beta", type=float, default=10.0, help="of --smooth: higher follows movements closer (default: 10)"
     )
 
 

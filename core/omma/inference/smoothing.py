@@ -34,7 +34,7 @@ class Smoothing:
 
     min_cutoff: float = 1.0
     """Hertz, at rest: lower is steadier."""
-    beta: float = 5.0
+    beta: float = 10.0
     """Hertz for each size a second: higher follows movements closer."""
     tracking: Tracking = field(default_factory=Tracking)
     """What tells the objects of one frame from those of the next."""
