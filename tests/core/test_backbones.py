@@ -63,6 +63,7 @@ SMALL: dict[str, Callable[..., Backbone]] = {
         backbones.SwinTransformer, channels=8, depths=(2, 1, 1, 1), heads=(1, 2, 2, 4), window=4
     ),
     "TridentResNet": partial(backbones.TridentResNet, depth=50, frozen_stages=-1, norm_frozen=False),
+    "ViPNASMobileNetV3": partial(backbones.ViPNASMobileNetV3, out_indices=(0, 1, 3, 5)),
     "ViPNASResNet": backbones.ViPNASResNet,
     "VisionTransformer": partial(
         backbones.VisionTransformer,

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from omma import backbones
 from omma.backbones.litehrnet import CrossWeighting, IterativeHead, LiteModule
 from omma.backbones.scnet import CalibratedConv
+from omma.backbones.vipnas import MOBILE, mobile_block
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +142,44 @@ def test_lite_hrnet_has_the_published_number_of_parameters(modules, millions: fl
         net = backbones.LiteHRNet(modules=modules, single_output=True)
     count = sum(p.numel() for p in net.parameters())
     assert count / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+def test_found_mobile_network_has_the_published_shapes():
+    """Names and shapes of a checkpoint of OpenMMLab's, at places where the stages differ."""
+    with torch.device("meta"):
+        shapes = {name: tuple(p.shape) for name, p in backbones.ViPNASMobileNetV3().named_parameters()}
+    assert shapes["conv1.conv.weight"] == (16, 3, 3, 3)
+    assert "layer1.expand_conv.conv.weight" not in shapes
+    assert shapes["layer1.depthwise_conv.conv.weight"] == (16, 2, 3, 3)
+    assert shapes["layer2.expand_conv.conv.weight"] == (120, 16, 1, 1)
+    assert shapes["layer2.depthwise_conv.conv.weight"] == (120, 1, 7, 7)
+    assert shapes["layer6.depthwise_conv.conv.weight"] == (160, 8, 7, 7)
+    assert not any(name.startswith("layer6.se") for name in shapes)
+    assert shapes["layer10.se.conv1.conv.weight"] == (100, 400, 1, 1)
+    assert shapes["layer21.depthwise_conv.conv.weight"] == (960, 4, 5, 5)
+    assert shapes["layer21.linear_conv.conv.weight"] == (160, 960, 1, 1)
+    assert not any(name.startswith("layer22") for name in shapes)
+
+
+@torch.no_grad()
+def test_a_found_mobile_block_is_its_formula():
+    block = drawn(mobile_block(16, MOBILE[0], 1, "bn"))
+    x = torch.randn(2, 16, 9, 7).double()
+    state = block.state_dict()
+
+    def normed(y: Tensor, name: str) -> Tensor:
+        mean, var, scale, bias = (
+            state[f"{name}.bn.{key}"] for key in ("running_mean", "running_var", "weight", "bias")
+        )
+        at = (None, slice(None), None, None)
+        return (y - mean[at]) / (var[at] + 1e-5).sqrt() * scale[at] + bias[at]
+
+    y = F.conv2d(x, state["depthwise_conv.conv.weight"], padding=1, groups=8)
+    y = normed(y, "depthwise_conv").relu()
+    hidden = F.conv2d(
+        y.mean((2, 3), keepdim=True), state["se.conv1.conv.weight"], state["se.conv1.conv.bias"]
+    )
+    gate = F.conv2d(hidden.relu(), state["se.conv2.conv.weight"], state["se.conv2.conv.bias"])
+    y = y * ((gate + 1) / 2).clamp(0, 1)
+    expected = x + normed(F.conv2d(y, state["linear_conv.conv.weight"]), "linear_conv")
+    torch.testing.assert_close(block(x), expected)

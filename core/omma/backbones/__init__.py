@@ -34,7 +34,7 @@ from omma.backbones.swin import SwinTransformer
 from omma.backbones.timm import TimmBackbone
 from omma.backbones.trident import TridentResNet
 from omma.backbones.twins import PCPVT, SVT
-from omma.backbones.vipnas import ViPNASResNet
+from omma.backbones.vipnas import ViPNASMobileNetV3, ViPNASResNet
 from omma.backbones.vit import VisionTransformer
 
 __all__ = [
@@ -79,6 +79,7 @@ __all__ = [
     "SwinTransformer",
     "TimmBackbone",
     "TridentResNet",
+    "ViPNASMobileNetV3",
     "ViPNASResNet",
     "VisionTransformer",
 ]

@@ -23,6 +23,7 @@ class InvertedResidual(nn.Module):
         out_channels: C'.
         kernel_size: of the depthwise convolution, pixels.
         stride, dilation: of the depthwise convolution; the stride is s.
+        groups: of that convolution, where it isn't depthwise after all.
         squeeze: weighs the ``inner`` channels; null: they count alike.
         norm: kind of the norms.
         act: activation.
@@ -40,6 +41,7 @@ class InvertedResidual(nn.Module):
         *,
         stride: int = 1,
         dilation: int = 1,
+        groups: int | None = None,
         squeeze: SqueezeExcitation | None = None,
         norm: NormKind,
         act: Activation,
@@ -49,11 +51,12 @@ class InvertedResidual(nn.Module):
     ) -> None:
         super().__init__()
         self.residual = residual
+        groups = groups or inner
         wide = inner == in_channels
         self.expand_conv = nn.Identity() if wide else ConvNormAct(in_channels, inner, 1, norm=norm, act=act)
         if same_padding:
             self.depthwise_conv = SameConv(
-                inner, inner, kernel_size, stride=stride, dilation=dilation, groups=inner, norm=norm, act=act
+                inner, inner, kernel_size, stride=stride, dilation=dilation, groups=groups, norm=norm, act=act
             )
         else:
             self.depthwise_conv = ConvNormAct(
@@ -63,7 +66,7 @@ class InvertedResidual(nn.Module):
                 stride=stride,
                 padding=dilation * (kernel_size // 2),
                 dilation=dilation,
-                groups=inner,
+                groups=groups,
                 norm=norm,
                 act=act,
             )
