@@ -59,7 +59,7 @@ class Layout:
         return tuple(places[frozenset(self.mirror[joint] for joint in limb)] for limb in self.limbs)
 
     def graph(self, partition: Partition) -> Tensor:
-        """(S, K, K) weights of joint j, the row, in what is gathered at joint i; columns of a set sum to 1."""
+        """(S, K, K) weights of joint j, the row, in what is gathered at joint i, the column."""
         return torch.from_numpy(
             self._spatial() if partition == "spatial" else self._distance_partitioned()
         ).float()
@@ -150,7 +150,7 @@ LAYOUTS: dict[LayoutName, Layout] = {
             (3, 6), (2, 3), (19, 2), (0, 2), (1, 2), (7, 0), (8, 1), (9, 7), (10, 8), (11, 9), (12, 10),
             (4, 6), (5, 6), (13, 4), (14, 5), (15, 13), (16, 14), (17, 15), (18, 16),
         ),
-        centre=2,
+        centre=6,
         pairs=((0, 1), (7, 8), (9, 10), (11, 12), (4, 5), (13, 14), (15, 16), (17, 18)),
         origin=6,
         spine=(6, 2),

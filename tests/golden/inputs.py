@@ -32,9 +32,14 @@ def batch_of(golden: dict[str, Any]) -> Batch:
 
 
 def _clip(golden: dict[str, Any]) -> Batch:
-    """Frames (1, T, 3, H, W) of a clip, or its views (1, V, 3, T, H, W)."""
+    """Frames (1, T, 3, H, W) of a clip, its views (1, V, 3, T, H, W), or skeletons or volumes of them."""
     shape = golden["input"]["shape"]
     clip = torch.from_numpy(np.random.RandomState(1).randint(0, 256, shape).astype(np.uint8))
+    if "-keypoint" in golden["config"] or "-limb" in golden["config"]:
+        # (1, V, M, T, K, C), or (1, V, K, T, H, W), which nothing normalises later.
+        meta = Meta(index=0, id=0, path="golden", height=0, width=0)
+        sample = Sample(meta=meta, labels=torch.tensor([golden["target"]["label"]]))
+        return Batch([(clip[0].float() - 114) / 58], [sample])
     clip = clip if clip.ndim == 5 else clip[0].transpose(1, 2)  # (V, T, 3, H, W)
     meta = Meta(index=0, id=0, path="golden", height=shape[-2], width=shape[-1])
     return Batch([clip], [Sample(meta=meta, labels=torch.tensor([golden["target"]["label"]]))])

@@ -17,6 +17,7 @@ from omma.model import Model, Preprocessor
 from omma.structures import Batch
 from omma_action.models.preprocessor import ClipPreprocessor
 from omma_action.models.recognizer import Recognizer
+from omma_action.models.skeleton_preprocessor import SkeletonPreprocessor
 from omma_detection.models.condinst import CondInst
 from omma_detection.models.solo import SOLO
 from omma_detection.models.yolact import YOLACT
@@ -36,8 +37,9 @@ def build(name: str) -> Model:
     files = [f"{part}.weights" for part in parts if config.get(f"{part}.weights") is not None]
     config = Config.load(name, [f"{file}=null" for file in files])
     model = check(config, Experiment)["model"].build()
-    kind = ClipPreprocessor if isinstance(model, Recognizer) else Preprocessor
-    model.preprocessor = kind(mean=(114, 114, 114), std=(58, 58, 58), divisor=1)
+    if not isinstance(model.preprocessor, SkeletonPreprocessor):  # which doesn't normalise
+        kind = ClipPreprocessor if isinstance(model, Recognizer) else Preprocessor
+        model.preprocessor = kind(mean=(114, 114, 114), std=(58, 58, 58), divisor=1)
     if isinstance(model, TopDown):
         model.flip_test = False
     return model.eval()

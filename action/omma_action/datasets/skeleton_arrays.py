@@ -49,7 +49,9 @@ class SkeletonArrays(SkeletonDataset):
         if unknown := [name for name in chosen if name not in names]:
             raise DataError(f"{path}: has no class {', '.join(unknown)}; there are {', '.join(names)}")
         labels = {i: chosen.index(name) for i, name in enumerate(names) if name in chosen}
-        super().__init__(_tracks(arrays, labels, path), classes=chosen, where=str(path), transforms=transforms)
+        super().__init__(
+            _tracks(arrays, labels, path), classes=chosen, where=str(path), transforms=transforms
+        )
         left_out = sum(int(label) not in labels for label in arrays["labels"])
         self.report.note("sequences of other classes, left out", str(path), left_out)
 

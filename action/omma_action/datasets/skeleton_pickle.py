@@ -102,7 +102,7 @@ def _tracks(records: Sequence[dict[str, Any]], path: Path) -> Iterator[Track]:
             raise DataError(f"{place}: {error}") from None
         if total != joints.shape[1] or len(size) != 2:
             raise DataError(
-                f"{place}: expected joints (persons, {total}, joints, numbers) and an img_shape (height, width), "
-                f"got {joints.shape} and {size}"
+                f"{place}: expected joints (persons, {total}, joints, numbers) and an img_shape (height, "
+                f"width), got {joints.shape} and {size}"
             )
         yield Track(str(_name(record)), joints, label, (size[0], size[1]))

@@ -73,12 +73,14 @@ class SkeletonDataset(Dataset):
         """The track with zeros for joints that are no numbers; none if nobody is in it."""
         joints, place = track.joints, f"{self.where}: {track.name}"
         if joints.ndim != 4:
-            raise DataError(f"{place}: expected joints (persons, frames, joints, numbers), got {joints.shape}")
-        broken = ~np.isfinite(joints).all(axis=-1)
+            raise DataError(
+                f"{place}: expected joints (persons, frames, joints, numbers), got {joints.shape}"
+            )
+        broken = np.any(~np.isfinite(joints), axis=-1)
         if broken.any():
             joints = np.where(broken[..., None], 0, joints)
             self.report.note("joints that are NaN or infinite, taken for absent", place, int(broken.sum()))
-        seen = joints.any(axis=(0, 2, 3))
+        seen = np.any(joints, axis=(0, 2, 3))
         if not seen.any():
             self.report.note("sequences without any joint, left out", place)
             return None

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor, nn
 
-from omma.backbones import Backbone
 from omma_action.layouts import Layout
+from omma_action.models.clip_backbone import ClipBackbone
 from omma_action.models.graph_conv import TemporalConv
 
 
 class BlockParts(Protocol):
-    """Makes the convolution over the graph and the one along time of a block."""
+    """Makes what a block consists of."""
 
     def __call__(
         self, in_channels: int, out_channels: int, *, stride: int, dropout: float
-    ) -> tuple[nn.Module, nn.Module]: ...
+    ) -> tuple[nn.Module, nn.Module]:
+        """The convolution over the graph, and the one along time."""
+        ...
 
 
 class GraphBlock(nn.Module):
@@ -40,7 +42,7 @@ class GraphBlock(nn.Module):
         return self.relu(out)
 
 
-class GraphBackbone(Backbone):
+class GraphBackbone(ClipBackbone):
     """Blocks of graph convolutions on skeletons.
 
     Args:
@@ -80,7 +82,7 @@ class GraphBackbone(Backbone):
         self.in_channels, self.joints, self.persons = in_channels, len(layout), persons
         self.data_bn = nn.BatchNorm1d((persons or 1) * in_channels * len(layout))
         self.gcn = nn.ModuleList()
-        channels, width, step = in_channels, base_channels, 1
+        channels, width = in_channels, base_channels
         for number in range(1, blocks + 1):
             first = number == 1
             stride = 2 if not first and number in shorten else 1
@@ -89,11 +91,15 @@ class GraphBackbone(Backbone):
             self.gcn.append(
                 GraphBlock(gcn, tcn, in_channels=channels, out_channels=width, stride=stride, first=first)
             )
-            channels, step = width, step * stride
-        self.out_channels, self.strides = (channels,), (step,)
+            channels = width
+        self.out_channels = (channels,)
+
+    def arrange(self, views: Tensor) -> Tensor:
+        """Views (B, M, T, K, C) as they are."""
+        return views
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        """Skeletons (N, M, T, K, C) to one map (N, M, out_channels[0], ceil(T / strides[0]), K).
+        """Skeletons (N, M, T, K, C) to one map (N, M, out_channels[0], T', K).
 
         Raises:
             ValueError: the skeletons have another number of joints, of numbers per joint or of persons.

@@ -66,9 +66,7 @@ class AdaptiveGraphConv(nn.Module):
         reduction: joints are compared in so many times fewer channels than C'.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, graph: Tensor, *, reduction: int = 4
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, graph: Tensor, *, reduction: int = 4) -> None:
         super().__init__()
         sets, embedded = len(graph), out_channels // reduction
         self.A = nn.Parameter(graph.clone())
@@ -84,10 +82,9 @@ class AdaptiveGraphConv(nn.Module):
         for conv in (*self.conv_a, *self.conv_b, *self.down.modules()):
             if isinstance(conv, nn.Conv2d):
                 init_fan_out(conv)
-        for conv in self.conv_d:
-            assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-            nn.init.normal_(conv.weight, std=math.sqrt(2 / (conv.out_channels * conv.in_channels * sets)))
-            nn.init.zeros_(conv.bias)
+        for conv in self.conv_d.children():
+            if isinstance(conv, nn.Conv2d):
+                init_normal(conv, math.sqrt(2 / (conv.out_channels * conv.in_channels * sets)))
         # Blocks begin as what they do beside the graph.
         nn.init.constant_(self.bn.weight, 1e-6)
 
@@ -154,9 +151,7 @@ class MultiScaleTemporalConv(nn.Module):
 
     DILATIONS = (1, 2, 3, 4)
 
-    def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int = 1, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
         count = len(self.DILATIONS) + 2
         width = out_channels // count
@@ -196,6 +191,11 @@ def reduced(in_channels: int, out_channels: int) -> tuple[nn.Module, ...]:
 
 def init_fan_out(conv: nn.Conv2d) -> None:
     """He et al.'s normal weights over the fan-out, no bias."""
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    init_normal(conv, math.sqrt(2 / (conv.out_channels * math.prod(conv.kernel_size))))
+
+
+def init_normal(conv: nn.Conv2d, std: float) -> None:
+    """Normal weights, no bias."""
+    nn.init.normal_(conv.weight, std=std)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)

@@ -61,6 +61,7 @@ class Sample(TypedDict, total=False):
     video: tv_tensors.Video  # (V, T, 3, H, W) uint8, RGB: V views (clips x crops) of T frames
     volume: Tensor  # (V, K, T, H, W) float32: heatmaps of K joints
     skeleton: Tensor  # (V, M, T, K, C) float32: K joints of M persons: x, y and score, or x, y, z
+    canvas: tuple[int, int]  # (H, W) in pixels of what ``skeleton`` lies in; zeros where that is no image
     boxes: tv_tensors.BoundingBoxes  # (N, 4) float32, xyxy
     labels: Tensor  # (N,) int64; of a clip: its classes, most often one
     masks: tv_tensors.Mask | Polygons  # (N, H, W) uint8, or the outlines until they are rasterised
