@@ -88,7 +88,7 @@ class _Array(np.ndarray):
         if not isinstance(kind, _Kind):
             raise _Refused(f"an array of {kind!r:.40}")
         # numpy compares the length of the data with the shape.
-        super().__setstate__((1, shape, kind.dtype, np.bool_(fortran), data))
+        super().__setstate__((1, shape, kind.dtype, bool(fortran), data))  # pyright: ignore[reportArgumentType]
 
 
 def _empty_array(kind: Any, shape: Any, code: Any) -> _Array:
