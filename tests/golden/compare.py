@@ -147,6 +147,14 @@ def class_scores(prediction: Any, golden: dict[str, Any]) -> list[str]:
     return [f"class {i}: score {off[i]:.4f} off" for i in np.flatnonzero(off > 2e-3)]
 
 
+def scores_among(draws: Tensor, golden: dict[str, Any]) -> list[str]:
+    """Each golden score of a class must lie between the smallest and the largest of ``draws`` (K, C)."""
+    expected = torch.tensor(golden["scores"])
+    off = torch.maximum(draws.amin(0) - expected, expected - draws.amax(0))
+    wrong = (off > 2e-3).nonzero().flatten().tolist()
+    return [f"class {i}: score {float(expected[i]):.4f} is {float(off[i]):.4f} beyond ours" for i in wrong]
+
+
 PREDICTIONS: dict[str, Callable[[Any, dict[str, Any]], list[str]]] = {
     "boxes": detections,
     "classes": class_pixels,

@@ -18,6 +18,7 @@ from omma.structures import Batch
 from omma_action.models.preprocessor import ClipPreprocessor
 from omma_action.models.recognizer import Recognizer
 from omma_action.models.skeleton_preprocessor import SkeletonPreprocessor
+from omma_action.models.trn import TRNHead
 from omma_detection.models.condinst import CondInst
 from omma_detection.models.solo import SOLO
 from omma_detection.models.yolact import YOLACT
@@ -94,6 +95,21 @@ def drawn_problems(model: Model, factors: NonNegativeFactors, golden: dict[str, 
     return [f"raw: {line}" for line in found + compare.among(torch.stack(draws), logits)]
 
 
+def prediction_problems(model: Model, batch: Batch, golden: dict[str, Any]) -> list[str]:
+    if isinstance(model, Recognizer) and isinstance(model.cls_head, TRNHead):
+        return compare.scores_among(drawn_scores(model, model.cls_head, batch), golden)
+    return compare.prediction(model.predict(batch)[0], golden)
+
+
+def drawn_scores(model: Recognizer, head: TRNHead, batch: Batch) -> torch.Tensor:
+    """(K, C) scores by relations that are drawn at random, as the reference draws them in evaluation too."""
+    head.consensus.train()
+    features = model.features(batch.images)
+    draws = [head.combine(head(features, 1)[None])[0] for _ in range(64)]
+    head.consensus.eval()
+    return torch.stack(draws)
+
+
 def problems_of(model: Model, golden: dict[str, Any]) -> list[str]:
     """All that differs, by aspect. A model with other parameters is not run at all."""
     if found := compare.parameters(model, golden):
@@ -118,8 +134,7 @@ def problems_of(model: Model, golden: dict[str, Any]) -> list[str]:
             outputs.append(masks_of_positives(model, batch))
         found += [f"raw: {line}" for line in compare.raw(outputs, golden["raw"])]
     if "predict" in golden:
-        ours = model.predict(batch)[0]
-        found += [f"predict: {line}" for line in compare.prediction(ours, golden["predict"])]
+        found += [f"predict: {line}" for line in prediction_problems(model, batch, golden["predict"])]
     if "loss" in golden:
         if "sampler_num" in golden:
             take_all_candidates(model, golden["sampler_num"])

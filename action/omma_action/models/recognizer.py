@@ -10,10 +10,11 @@ from torch import Tensor
 
 from omma.backbones import Backbone
 from omma.model import Model, Preprocessor
-from omma.necks import Neck
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma_action.models.clip_backbone import ClipBackbone
+from omma_action.models.clip_neck import ClipNeck
+from omma_action.models.frame_mixing import FrameMixing
 from omma_action.models.heads.class_head import ClassHead
 
 
@@ -23,6 +24,8 @@ class Recognizer(Model):
 
     Args:
         backbone: each frame, or the whole of a view, to feature maps.
+        mixing: what lets the frames see each other in a backbone for images, in the order that they are put
+            into it; null: nothing.
         neck: feature maps to other ones; null: the head takes the backbone's.
         cls_head: maps to the scores of classes.
         preprocessor: clips to network input (N, V, T, 3, H, W).
@@ -38,7 +41,8 @@ class Recognizer(Model):
         self,
         *,
         backbone: Backbone | ClipBackbone,
-        neck: Neck | None = None,
+        mixing: FrameMixing | tuple[FrameMixing, ...] | None = None,
+        neck: ClipNeck | None = None,
         cls_head: ClassHead,
         preprocessor: Preprocessor,
         max_views: int | None = None,
@@ -48,6 +52,10 @@ class Recognizer(Model):
             raise ValueError(f"max_views must be at least 1, got {max_views}")
         self.preprocessor, self.backbone, self.neck, self.cls_head = preprocessor, backbone, neck, cls_head
         self.max_views = max_views
+        for each in (mixing,) if isinstance(mixing, FrameMixing) else mixing or ():
+            if not isinstance(backbone, Backbone):
+                raise ValueError(f"frames see each other in {type(backbone).__name__} without any mixing")
+            each.put_into(backbone)
         if neck is not None and tuple(neck.in_channels) != tuple(backbone.out_channels):
             raise ValueError(
                 f"neck.in_channels {list(neck.in_channels)} are not those of the backbone, "
@@ -63,13 +71,12 @@ class Recognizer(Model):
 
     def features(self, images: Sequence[Tensor]) -> Sequence[Tensor]:
         """The maps of clips, each uint8 (V, T, 3, H, W), that the head takes."""
-        maps = self.maps(self.preprocessor(images).flatten(0, 1))
-        return maps if self.neck is None else self.neck(maps)
+        views = self.preprocessor(images).flatten(0, 1)
+        return self._behind_neck(self.maps(views), len(views))
 
     def scores(self, views: Tensor) -> Tensor:
         """Scores (B, C) of views (B, T, 3, H, W), before any softmax."""
-        maps = self.maps(views)
-        return self.cls_head(maps if self.neck is None else self.neck(maps), len(views))
+        return self.cls_head(self._behind_neck(self.maps(views), len(views)), len(views))
 
     def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """Scores (N * V, C) of N clips, each uint8 (V, T, 3, H, W)."""
@@ -78,8 +85,14 @@ class Recognizer(Model):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The losses of the head; each view of a clip counts."""
         x = self.preprocessor(batch.images)
-        targets = self.cls_head.targets([sample["labels"] for sample in batch.samples])
-        return self.cls_head.loss(self.scores(x.flatten(0, 1)), targets.repeat_interleave(x.shape[1], dim=0))
+        views, each = x.flatten(0, 1), x.shape[1]
+        labels = [sample["labels"] for sample in batch.samples]
+        targets = self.cls_head.targets(labels).repeat_interleave(each, dim=0)
+        maps = self.maps(views)
+        losses = self.cls_head.loss(self.cls_head(self._behind_neck(maps, len(views)), len(views)), targets)
+        if self.neck is None:
+            return losses
+        return losses | self.neck.loss(self._of_clips(maps, len(views)), targets)
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """Probabilities of the classes, averaged over the views of each clip."""
@@ -88,3 +101,12 @@ class Recognizer(Model):
         parts = [self.scores(part) for part in views.split(self.max_views or len(views))]
         found = self.cls_head.combine(torch.cat(parts).unflatten(0, x.shape[:2]))
         return [{"class_scores": row} for row in found]
+
+    def _behind_neck(self, maps: Sequence[Tensor], clips: int) -> Sequence[Tensor]:
+        return maps if self.neck is None else self.neck(self._of_clips(maps, clips))
+
+    def _of_clips(self, maps: Sequence[Tensor], clips: int) -> Sequence[Tensor]:
+        """The backbone's maps as (B, C, T, H, W), also where it has seen frames by themselves."""
+        if isinstance(self.backbone, ClipBackbone):
+            return maps
+        return [x.unflatten(0, (clips, -1)).transpose(1, 2) for x in maps]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from omma.backbones.base import Backbone, check_stages, run
 from omma.backbones.extras import Deform, Plugin
@@ -163,6 +164,7 @@ class BrickBottleneck(ResidualBlock):
         super().__init__(in_channels, width, stride=stride, form=form, downsample=downsample)
         first, second = (stride, 1) if form.style == "caffe" else (1, stride)
         inner, out_channels = form.inner_width(width), width * self.expansion
+        self.inner_width = inner
         d, norm = form.dilation, form.norm
         self.norms = tuple(f"conv{i}.{norm_name(norm)}" for i in (1, 2, 3))
         self.conv1 = ConvNormAct(in_channels, inner, 1, stride=first, norm=norm)
@@ -272,13 +274,17 @@ class ResidualNet(Backbone):
         frozen_stages: int,
         norm_frozen: bool,
         weights: str | None,
+        partial_norm: bool = False,
     ) -> None:
-        """Initial weights, and what doesn't train."""
+        """Initial weights, and what doesn't train: with ``partial_norm`` no batch norm but the first."""
         self.initialise(zero_init_residual=zero_init_residual)
         frozen: list[str] = []
         if frozen_stages >= 0:
             last = min(frozen_stages, max(self.out_indices) + 1)
             frozen = [*self.stem_parts, *(f"layer{i}" for i in range(1, last + 1))]
+        if partial_norm:
+            norms = [name for name, module in self.named_modules() if isinstance(module, _BatchNorm)]
+            frozen += norms[1:]
         self.start(weights, frozen=frozen, norm_frozen=norm_frozen)
 
     def initialise(self, *, zero_init_residual: bool) -> None:

@@ -49,6 +49,7 @@ class ResNet(ResidualNet):
         norm: kind of the norm layers.
         norm_eval: keep batch norm on its stored statistics during training too (small batches).
         norm_frozen: leave the weights and biases of batch norm as they are, as caffe-style recipes do.
+        partial_norm: freeze all batch norms but the first, as recipes of videos do.
         frozen_stages: -1 trains all; 0 freezes the stem; k freezes the stem and stages 1..k.
         out_indices: stages to return, 0 is the first.
         stage_strides: stride of each stage's first block; the stem has 4.
@@ -81,6 +82,7 @@ class ResNet(ResidualNet):
         norm: NormKind = "bn",
         norm_eval: bool = True,
         norm_frozen: bool = False,
+        partial_norm: bool = False,
         frozen_stages: int = -1,
         out_indices: tuple[int, ...] = (0, 1, 2, 3),
         stage_strides: tuple[int, int, int, int] = (1, 2, 2, 2),
@@ -134,6 +136,7 @@ class ResNet(ResidualNet):
             frozen_stages=frozen_stages,
             norm_frozen=norm_frozen,
             weights=weights,
+            partial_norm=partial_norm,
         )
 
     def own_names(self, names: Iterable[str]) -> dict[str, str]:

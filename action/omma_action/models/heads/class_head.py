@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ Average = Literal["prob", "score"]
 
 
 class ClassHead(nn.Module, ABC):
-    """From feature maps to a score for each class; the classifier is called ``fc_cls``.
+    """From feature maps to a score for each class.
 
     Args:
         num_classes: C.
@@ -32,6 +32,9 @@ class ClassHead(nn.Module, ABC):
     Raises:
         ValueError: there is no class, or a share is out of 0..1.
     """
+
+    classifier: ClassVar[str] = "fc_cls"
+    """Name of the layer with rows per class."""
 
     def __init__(
         self,
@@ -59,12 +62,12 @@ class ClassHead(nn.Module, ABC):
         self.add_classifier()
 
     def add_classifier(self) -> None:
-        """Makes the layers with rows per class."""
+        """Makes the classifier."""
         self.fc_cls = linear(self.in_channels, self.num_classes, std=self.init_std)
 
     def class_rows(self) -> dict[str, ClassRows]:
         """Parameters whose rows belong to classes."""
-        return {"fc_cls.weight": ClassRows(), "fc_cls.bias": ClassRows()}
+        return {f"{self.classifier}.{name}": ClassRows() for name in ("weight", "bias")}
 
     @abstractmethod
     def forward(self, maps: Sequence[Tensor], clips: int) -> Tensor:
