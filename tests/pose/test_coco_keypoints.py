@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from omma.data.images import read_image
 from omma.errors import DataError
-from omma_pose.datasets import CocoKeypoints, CocoWholeBody, skeleton_of
+from omma_pose.datasets import CocoKeypoints, CocoWholeBody, coco, skeleton_of
 from omma_pose.datasets.skeletons import WHOLEBODY
 
 NAMES = ["nose", "left_hand", "right_hand"]
@@ -221,6 +222,19 @@ def test_an_image_of_another_size_is_refused(read, folder):
     cv2.imwrite(str(folder / "b.png"), np.zeros((60, 40, 3), np.uint8))
     with pytest.raises(DataError, match="expected 60 x 40 pixels as annotated, the file has 40 x 60"):
         dataset[1]
+
+
+def test_an_image_is_decoded_once_for_people_who_follow_each_other(read, monkeypatch):
+    def change(content):
+        content["annotations"][2]["keypoints"] = [1, 2, 2] * 3
+
+    decoded: list[str] = []
+    monkeypatch.setattr(coco, "read_image", lambda path: decoded.append(path) or read_image(path))
+    dataset = read(change)
+    shown = [dataset[i]["meta"].id for i in range(3)]
+    assert shown == [7, 7, 3]
+    assert [Path(path).stem for path in decoded] == ["a", "b"]
+    assert dataset[0]["image"].shape == (3, 40, 60)
 
 
 def test_an_unknown_skeleton_is_refused():

@@ -63,6 +63,7 @@ class CocoKeypoints(Dataset):
         self.report, self.folder = Report(), under(root, images)
         self.transforms = Compose(transforms=transforms)
         self.boxes_of = boxes
+        self._last: tuple[int, str, tv_tensors.Image] | None = None
         path = under(root, annotations)
         reader = self.reader(path)
         names, self.table = reader.read(tuple(classes), self.report)
@@ -115,13 +116,7 @@ class CocoKeypoints(Dataset):
         """Sample ``index`` before its transforms."""
         source = int(self.sources[index])
         height, width = size = self.table.size(source)
-        path = self.path(source)
-        image = read_image(path)
-        if tuple(image.shape[-2:]) != size:
-            raise DataError(
-                f"{path}: expected {width} x {height} pixels as annotated, the file has {image.shape[-1]} x "
-                f"{image.shape[-2]}"
-            )
+        path, image = self._image(source)
         x1, y1, x2, y2 = self.boxes[index].tolist()
         if self.instances is not None:
             x1, x2 = (min(max(x, 0.0), width) for x in (x1, x2))
@@ -140,6 +135,23 @@ class CocoKeypoints(Dataset):
             sample["keypoints"] = tv_tensors.KeyPoints(points, canvas_size=size)  # pyright: ignore[reportCallIssue]
             sample["visibility"] = self.visibility[row][None].clone()
         return sample
+
+    def _image(self, source: int) -> tuple[str, tv_tensors.Image]:
+        """An image and its file. The last one is kept: in order, as in evaluation, people of an image follow
+        each other, and decoding it takes longer than all else.
+        """
+        if self._last is not None and self._last[0] == source:
+            return self._last[1], self._last[2]
+        height, width = self.table.size(source)
+        path = self.path(source)
+        image = read_image(path)
+        if tuple(image.shape[-2:]) != (height, width):
+            raise DataError(
+                f"{path}: expected {width} x {height} pixels as annotated, the file has {image.shape[-1]} x "
+                f"{image.shape[-2]}"
+            )
+        self._last = source, path, image
+        return path, image
 
     def target(self, index: int) -> Target:
         """All that is annotated in the image of sample ``index``, and which of it the sample shows."""
