@@ -31,10 +31,13 @@ class CocoReader:
         masks: read the segmentations; objects without one are dropped.
         keypoints: keep what ``keypoints`` finds of each object.
         cut: clip boxes at the border of their image.
+        filled: share of its box that an object without an annotated area covers.
     """
 
-    def __init__(self, path: Path, *, masks: bool, keypoints: bool = False, cut: bool = True) -> None:
-        self.path, self.masks, self.cut = path, masks, cut
+    def __init__(
+        self, path: Path, *, masks: bool, keypoints: bool = False, cut: bool = True, filled: float = 1.0
+    ) -> None:
+        self.path, self.masks, self.cut, self.filled = path, masks, cut, filled
         self.images = ImageColumns()
         self.objects = ObjectColumns(segmentations=masks, keypoints=keypoints)
         self.image_codes: dict[int | str, int] = {}
@@ -119,6 +122,8 @@ class CocoReader:
         if crowd not in (0, 1):
             raise DataError(f"{where}: expected 0 or 1 in 'iscrowd', got {crowd!r:.80}")
         x, y, width, height = box
+        if self.filled != 1 and math.isnan(area):
+            area = self.filled * width * height
         try:
             self.objects.add(
                 image,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 DEFAULT_SIGMA = 0.067
@@ -18,7 +18,7 @@ class Skeleton:
     """Names of K key points and what belongs to them; key points are referred to by name.
 
     Raises:
-        ValueError: a name stands twice or is unknown, or there are not as many sigmas as names.
+        ValueError: a name stands twice or is unknown, or there are not as many sigmas or weights as names.
     """
 
     names: tuple[str, ...]
@@ -33,13 +33,17 @@ class Skeleton:
     """The upper half of the body; crops of half a body show these or the lower ones."""
     lower: tuple[str, ...] | None = None
     """The lower half; null: all others."""
+    weights: tuple[float, ...] | None = None
+    """How much each counts in the losses of models that ask for it; null: 1 each."""
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Key points that are judged by themselves too, by what they are called together: face, left_hand."""
 
     def __post_init__(self) -> None:
         if not self.names:
             raise ValueError("names: expected at least one key point, got none")
         if twice := [name for name, count in Counter(self.names).items() if count > 1]:
             raise ValueError(f"names: expected each name once, got {', '.join(twice)} more than once")
-        pairs = (*self.bones, *(self.swaps or ()))
+        pairs = (*self.bones, *(self.swaps or ()), *self.parts.values())
         mentioned = (*(name for pair in pairs for name in pair), *self.upper, *(self.lower or ()))
         if unknown := sorted(set(mentioned) - set(self.names)):
             raise ValueError(
@@ -48,10 +52,13 @@ class Skeleton:
         swapped = Counter(name for pair in self.swaps or () for name in pair)
         if twice := [name for name, count in swapped.items() if count > 1]:
             raise ValueError(f"swaps: expected each name in one pair, got {', '.join(twice)} in more")
-        if self.sigmas is not None and len(self.sigmas) != len(self.names):
-            raise ValueError(f"sigmas: expected {len(self.names)}, one per name, got {len(self.sigmas)}")
-        if self.sigmas is not None and min(self.sigmas) <= 0:
-            raise ValueError(f"sigmas: expected numbers above 0, got {min(self.sigmas)}")
+        for what, numbers in (("sigmas", self.sigmas), ("weights", self.weights)):
+            if numbers is not None and len(numbers) != len(self.names):
+                raise ValueError(f"{what}: expected {len(self.names)}, one per name, got {len(numbers)}")
+            if numbers is not None and min(numbers) <= 0:
+                raise ValueError(f"{what}: expected numbers above 0, got {min(numbers)}")
+        if empty := [name for name, part in self.parts.items() if not part]:
+            raise ValueError(f"parts: expected at least one key point in {', '.join(empty)}, got none")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,6 +81,11 @@ class Skeleton:
     def spreads(self) -> tuple[float, ...]:
         """(K,) sigmas, given or not."""
         return self.sigmas if self.sigmas is not None else (DEFAULT_SIGMA,) * len(self.names)
+
+    @cached_property
+    def places(self) -> dict[str, tuple[int, ...]]:
+        """Positions of the key points of each part."""
+        return {name: tuple(map(self.names.index, part)) for name, part in self.parts.items()}
 
     @cached_property
     def halves(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -100,7 +100,7 @@ class MegviiHeatmap(HeatmapCodec):
 
 
 def _smoothed_pixel(places: Tensor, length: int, curve: Tensor) -> Tensor:
-    """(N, K, length): a 1 at ``places`` (N, K) from 0 to length - 1 under a kernel, mirrored at the border."""
+    """(N, K, length): a 1 at ``places`` (N, K) in 0..length - 1 under a kernel, mirrored at the border."""
     grid = torch.arange(length, dtype=places.dtype, device=places.device)
     radius, places = len(curve) // 2, places[..., None]
 

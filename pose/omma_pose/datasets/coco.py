@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 from torchvision import tv_tensors
 
-from omma.data.annotations import Annotations, Report
-from omma.data.coco import CocoReader
+from omma.data.annotations import Report
 from omma.data.dataset import Dataset
 from omma.data.images import read_image
 from omma.data.paths import under
@@ -21,9 +19,8 @@ from omma.errors import DataError
 from omma.registry import register
 from omma.structures import DataInfo, Meta, Sample, Skeleton, Target
 from omma_pose.datasets.boxes import read_boxes
+from omma_pose.datasets.keypoint_reader import KeypointReader, count_outside, dense_keypoints
 from omma_pose.datasets.skeletons import skeleton_of
-
-_VISIBILITIES = (0, 1, 2)
 
 
 @register
@@ -33,13 +30,18 @@ class CocoKeypoints(Dataset):
     Samples show the annotated boxes of those who have a key point and are no crowd; or, with ``boxes``, what
     a detector found. Evaluation says which. Key points are in pixels, whole numbers at their centres.
 
+    COCO's own files are read, those of CrowdPose (see ``CrowdPose`` for its metric), AI Challenger, Halpe
+    and AP-10K as OpenMMLab gives them out, and anybody's in this form. What the key points are called comes
+    from the file's category, or from ten lines of YAML that say more: see ``skeleton_of``.
+
     Args:
         annotations: the JSON file.
         images: folder of the images.
         root: folder that all files are relative to.
         classes: names in label order; objects of others are left out.
         skeleton: what the key points are called and how they hang together: given here, a known one's name
-            ('coco'), or a YAML file; null: names and bones of the file's category.
+            ('coco'), or a YAML file; null: names and bones of the file's category, in whose names left and
+            right tell what changes places in a mirror.
         boxes: a detector's results in COCO's form, whose boxes are shown in place of the annotated ones.
         box_threshold: smallest score of these.
         transforms: applied to each sample.
@@ -47,6 +49,9 @@ class CocoKeypoints(Dataset):
     Raises:
         DataError: a file isn't what it should be or contradicts itself, or no sample is left.
     """
+
+    cut: ClassVar[bool] = True
+    """Whether annotated boxes end at the border of their image."""
 
     def __init__(
         self,
@@ -118,7 +123,7 @@ class CocoKeypoints(Dataset):
         height, width = size = self.table.size(source)
         path, image = self._image(source)
         x1, y1, x2, y2 = self.boxes[index].tolist()
-        if self.instances is not None:
+        if self.instances is not None and self.cut:
             x1, x2 = (min(max(x, 0.0), width) for x in (x1, x2))
             y1, y2 = (min(max(y, 0.0), height) for y in (y1, y2))
         box = torch.tensor([[x1, y1, x2, y2]])
@@ -201,109 +206,3 @@ class CocoKeypoints(Dataset):
         if self.boxes_of is not None:
             target["boxes_of"] = self.boxes_of
         return target
-
-
-class KeypointReader(CocoReader):
-    """As of boxes, with the key points of objects and of categories."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, masks=False, keypoints=True, cut=False)
-        self.skeletons: dict[str, Skeleton] = {}
-
-    def category(self, number: int, record: Any) -> None:
-        """Take an entry of ``categories``, with its skeleton if it has one."""
-        super().category(number, record)
-        names, bones = record.get("keypoints"), record.get("skeleton") or []
-        if names is None:
-            return
-        where = f"{self.path}: categories[{number}]"
-        if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-            raise DataError(f"{where}: expected a list of names in 'keypoints', got {names!r:.80}")
-        try:
-            pairs = tuple((names[_position(a, names)], names[_position(b, names)]) for a, b in bones)
-            self.skeletons[record["name"]] = Skeleton(names=tuple(names), bones=pairs)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{where}: {error}") from None
-
-    def keypoints(self, record: Any, where: str) -> Sequence[float]:
-        """x, y and visibility in turn; nothing where the object has none."""
-        values = record.get("keypoints", [])
-        if not isinstance(values, list) or len(values) % 3:
-            found = f"{len(values)} numbers" if isinstance(values, list) else f"{values!r:.80}"
-            raise DataError(f"{where}: expected 'keypoints': [x, y, visibility, ...], got {found}")
-        return values
-
-    def skeleton(self, classes: tuple[str, ...]) -> Skeleton:
-        """That of the classes.
-
-        Raises:
-            DataError: none has one, or two have different ones.
-        """
-        found = {name: self.skeletons[name] for name in classes if name in self.skeletons}
-        if not found:
-            raise DataError(
-                f"{self.path}: the category {', '.join(classes)} names no 'keypoints'; name a skeleton in "
-                "data.skeleton, such as coco, or give a YAML file of one"
-            )
-        first = next(iter(found.values()))
-        if other := next((name for name, each in found.items() if each.names != first.names), None):
-            raise DataError(
-                f"{self.path}: the categories {next(iter(found))} and {other} have different key points; "
-                "choose one of them in data.classes"
-            )
-        return first
-
-
-def dense_keypoints(table: Annotations, count: int, where: str) -> tuple[Tensor, Tensor]:
-    """Key points (O, K, 2) float32 and their visibility (O, K) uint8; zeros for objects without any.
-
-    Raises:
-        DataError: an object has another number of key points, a coordinate isn't finite, or a visibility is
-            none of 0, 1 and 2.
-    """
-    rows = table.keypoints
-    assert rows is not None
-    lengths = rows.starts[1:] - rows.starts[:-1]
-    given = lengths > 0
-    if len(wrong := (given & (lengths != 3 * count)).nonzero()):
-        first = int(wrong[0])
-        raise DataError(
-            f"{where}: annotation {int(table.object_ids[first])}: expected {count} key points, as "
-            f"the skeleton has, got {int(lengths[first]) // 3} ({len(wrong)} such annotations)"
-        )
-    dense = torch.zeros(len(lengths), count, 3)
-    dense[given] = rows.values.reshape(-1, count, 3)
-    if len(wrong := (~dense.isfinite()).nonzero()):
-        raise DataError(
-            f"{where}: annotation {int(table.object_ids[wrong[0, 0]])}: key point {int(wrong[0, 1])} is NaN "
-            "or infinite"
-        )
-    seen = dense[..., 2]
-    if len(wrong := (~torch.isin(seen, seen.new_tensor(_VISIBILITIES))).nonzero()):
-        row, point = wrong[0].tolist()
-        raise DataError(
-            f"{where}: annotation {int(table.object_ids[row])}: expected 0 (not labelled), 1 (hidden) or 2 "
-            f"(visible) as visibility of key point {point}, got {float(seen[row, point]):g} "
-            f"({len(wrong)} such key points)"
-        )
-    return dense[..., :2].contiguous(), seen.to(torch.uint8)
-
-
-def count_outside(
-    table: Annotations, keypoints: Tensor, visibility: Tensor, where: str, report: Report
-) -> None:
-    """Note labelled key points beside their image; they are kept, since a crop may show where they lie."""
-    lengths = table.starts[1:] - table.starts[:-1]
-    size = torch.repeat_interleave(table.sizes, lengths, dim=0).flip(1)[:, None]
-    beside = ((keypoints < -0.5) | (keypoints > size)).any(dim=2) & (visibility > 0)
-    if beside.any():
-        first = int(beside.any(dim=1).nonzero()[0])
-        place = f"{where}: annotation {int(table.object_ids[first])}"
-        report.note("key points outside of their image, which are kept", place, int(beside.sum()))
-
-
-def _position(number: Any, names: list[str]) -> int:
-    """The position that COCO, which counts from 1, calls ``number``."""
-    if not (isinstance(number, int) and 1 <= number <= len(names)):
-        raise ValueError(f"expected numbers from 1 to {len(names)} in 'skeleton', got {number!r:.40}")
-    return number - 1

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from omma.registry import register
-from omma_pose.datasets.coco import CocoKeypoints, KeypointReader
+from omma_pose.datasets.coco import CocoKeypoints
+from omma_pose.datasets.keypoint_reader import KeypointReader
 
 PARTS = {"foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
 """Further lists of an annotation, and how many key points each has."""
