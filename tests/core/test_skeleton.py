@@ -36,6 +36,11 @@ def test_sigmas_have_a_default():
     assert Skeleton(names=("a", "b")).spreads == (0.067, 0.067)
 
 
+def test_parts_are_known_by_the_positions_of_their_key_points():
+    skeleton = Skeleton(names=("a", "b", "c"), parts={"ends": ("c", "a"), "middle": ("b",)})
+    assert skeleton.places == {"ends": (2, 0), "middle": (1,)}
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -45,6 +50,10 @@ def test_sigmas_have_a_default():
         ({"names": ("a", "b", "c"), "swaps": (("a", "b"), ("b", "c"))}, "each name in one pair, got b"),
         ({"names": ("a",), "sigmas": (0.1, 0.2)}, "expected 1, one per name, got 2"),
         ({"names": ("a",), "sigmas": (0.0,)}, "above 0"),
+        ({"names": ("a",), "weights": (1.0, 2.0)}, "weights: expected 1, one per name, got 2"),
+        ({"names": ("a",), "weights": (-1.0,)}, "weights: expected numbers above 0"),
+        ({"names": ("a",), "parts": {"b": ("c",)}}, "no key point is called c"),
+        ({"names": ("a",), "parts": {"b": ()}}, "at least one key point in b"),
     ],
 )
 def test_contradictions_are_told(fields, message):

@@ -103,6 +103,8 @@ class Target(TypedDict, total=False):
     keypoints: Tensor  # (N, K, 2) float32
     visibility: Tensor  # (N, K) uint8: 0 not labelled, 1 hidden, 2 visible
     instance: int  # which of the N a sample shows, where it shows one
+    crowd_index: float  # in 0..1, how much the objects of the image hide each other, where that is known
+    head_sizes: Tensor  # (N,) float32, pixels: what PCKh measures by, where it is known
     boxes_of: str  # the file of the detector whose boxes the samples show, where it isn't the annotated ones
 
 

@@ -35,7 +35,7 @@ class Codec(ABC):
 
         Args:
             keypoints: (N, K, 2) pixels of the input.
-            visible: (N, K) in 0..1: 0 where a key point isn't labelled.
+            visible: (N, K) 0 where a key point isn't labelled, elsewhere how much it counts, usually 1.
 
         Returns:
             Targets as the subclass says, and weights (N, K) float32: ``visible``, and 0 for key points that

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -72,6 +72,7 @@ class CocoKeypoints(Dataset):
         path = under(root, annotations)
         reader = self.reader(path)
         names, self.table = reader.read(tuple(classes), self.report)
+        self.keep(reader)
         given = skeleton_of(skeleton)
         self.skeleton = given if given is not None else reader.skeleton(names)
         self.info = DataInfo(names, skeleton=self.skeleton)
@@ -103,6 +104,9 @@ class CocoKeypoints(Dataset):
     def reader(self, path: Path) -> KeypointReader:
         """What reads the file."""
         return KeypointReader(path)
+
+    def keep(self, reader: Any) -> None:
+        """Take what the reader has found beside ``self.table``, where a subclass wants it."""
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -161,7 +165,7 @@ class CocoKeypoints(Dataset):
     def target(self, index: int) -> Target:
         """All that is annotated in the image of sample ``index``, and which of it the sample shows."""
         source = int(self.sources[index])
-        target = self._truth(source, index)
+        target = self.truth(source, index)
         if self.instances is not None:
             target["instance"] = int(self.instances[index] - self.table.starts[source])
         return target
@@ -170,7 +174,7 @@ class CocoKeypoints(Dataset):
         """Images with labelled key points in which the detector found nothing."""
         wanted = torch.unique(self.owners[self.labelled])
         missed = wanted[~torch.isin(wanted, self.sources)].tolist()
-        return [self._truth(source, -1 - i) for i, source in enumerate(missed)]
+        return [self.truth(source, -1 - i) for i, source in enumerate(missed)]
 
     def path(self, source: int) -> str:
         """File of an image."""
@@ -187,7 +191,8 @@ class CocoKeypoints(Dataset):
         counts[np.arange(len(self)), self.labels.numpy()] = 1
         return counts
 
-    def _truth(self, source: int, index: int) -> Target:
+    def truth(self, source: int, index: int) -> Target:
+        """All that is annotated in an image."""
         rows = self.table.rows(source)
         height, width = self.table.size(source)
         target: Target = {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from omma.errors import DataError
 from omma.registry import register
 from omma_pose.datasets.coco import CocoKeypoints
 from omma_pose.datasets.keypoint_reader import KeypointReader
@@ -37,5 +38,9 @@ class _Reader(KeypointReader):
     def keypoints(self, record: Any, where: str) -> Sequence[float]:
         values = list(super().keypoints(record, where))
         for part, count in PARTS.items():
-            values += super().keypoints({"keypoints": record.get(part, [0] * 3 * count)}, where)
+            own = record.get(part, [0] * 3 * count)
+            if not isinstance(own, list) or len(own) != 3 * count:
+                found = f"{len(own)} numbers" if isinstance(own, list) else f"{own!r:.80}"
+                raise DataError(f"{where}: expected {count} x [x, y, visibility] in '{part}', got {found}")
+            values += own
         return values

@@ -14,7 +14,8 @@ from omma.metrics import Curves, Metric, MetricReport, Ranking, Table
 from omma.ops.oks import oks_nms, soft_oks_nms
 from omma.registry import register
 from omma.structures import Prediction, Target
-from omma_pose.metrics.oks import AREAS, RECALLS, Found, Objects, Precision, evaluate, similarity
+from omma_pose.metrics.oks import AREAS, RECALLS, Found, Objects, Precision, similarity
+from omma_pose.metrics.pool import Pool
 from omma_pose.metrics.records import Record, boxes_used, make_record
 
 Scoring = Literal["box", "keypoints", "box_keypoints", "rle"]
@@ -29,6 +30,9 @@ class CocoKeypointMetric(Metric):
     at most 20 predictions per image. m and l are objects under 96 x 96 pixels (and over 32 x 32), and larger
     ones. Crowds and objects without key points are neither right nor wrong. Whose boxes were looked at, the
     annotated ones or a detector's, stands in the report.
+
+    Where the skeleton has parts, each is judged by its key points alone too, as COCO-WholeBody does for body,
+    foot, face and hands (Jin et al., ECCV 2020): ``keypoint/AP_face``, ``AR_face``.
 
     Args:
         scoring: a prediction's score: that of its box, the mean of its key points' (those over
@@ -80,22 +84,38 @@ class CocoKeypointMetric(Metric):
         """
         if not self.records:
             warnings.warn("no sample was evaluated, so nothing could be measured", stacklevel=2)
-            return {f"keypoint/{name}": math.nan for name in _numbers([])}
+            return {f"keypoint/{name}": math.nan for name in self.names}
         boxes_used(self.records.values())
-        self._found = self._evaluate()
-        return {f"keypoint/{name}": value for name, value in _numbers(self._found).items()}
+        values = self.judge(self.pool())
+        return {f"keypoint/{name}": values[name] for name in self.names}
+
+    @property
+    def names(self) -> list[str]:
+        """What the numbers are called."""
+        parts = () if self.info.skeleton is None else self.info.skeleton.parts
+        return [*numbers_of([]), *(f"{name}_{part}" for part in parts for name in ("AP", "AR"))]
+
+    def judge(self, pool: Pool) -> dict[str, float]:
+        """The numbers of all images."""
+        classes = len(self.info.classes)
+        self._found = pool.precision(classes)
+        values = numbers_of(self._found)
+        for name, places in (self.info.skeleton.places if self.info.skeleton else {}).items():
+            of_part = numbers_of(pool.part(places).precision(classes))
+            values |= {f"AP_{name}": of_part["AP"], f"AR_{name}": of_part["AR"]}
+        return values
 
     def report(self) -> MetricReport:
         """The boxes that were used, scores of each class, precision over recall, and the worst samples."""
         if not self.records:
             return MetricReport()
-        found = self._found or self._evaluate()
+        found = self._found or self.pool().precision(len(self.info.classes))
         title = f"Key points, {boxes_used(self.records.values())}"
         rows: list[list[str | float | int]] = [
-            [name, *_numbers([each]).values(), count]
+            [name, *numbers_of([each]).values(), count]
             for name, each, count in zip(self.info.classes, found, self._counts())
         ]
-        table = Table(title, ["class", *_numbers([]), "objects"], rows)
+        table = Table(title, ["class", *numbers_of([]), "objects"], rows)
         lines = {
             name: (RECALLS.tolist(), each.precision[0, 0].tolist())
             for name, each in zip(self.info.classes, found)
@@ -114,21 +134,17 @@ class CocoKeypointMetric(Metric):
             raise DataError("the data set has no skeleton, so key points can't be compared")
         return np.array(self.info.skeleton.spreads)
 
-    def _evaluate(self) -> list[Precision]:
-        """Of each class."""
+    def pool(self) -> Pool:
+        """All that was annotated and predicted."""
         records = list(self.records.values())
-        # Sorted as pycocotools sorts images, which decides between equal scores.
-        ids = sorted({record.id for record in records}, key=lambda id: (isinstance(id, str), id))
-        position = {id: i for i, id in enumerate(ids)}
+        position = {id: i for i, id in enumerate(self.images())}
         first: dict[int, Record] = {}
         for record in records:
             first.setdefault(position[record.id], record)
         images = np.array(sorted(first))
         truths = [first[i] for i in images.tolist()]
-        owner = np.repeat(images, [len(record.crowd) for record in truths])
-        labels = _join([record.true_labels for record in truths])
         objects = Objects(
-            owner,
+            np.repeat(images, [len(record.crowd) for record in truths]),
             _join([record.true_keypoints for record in truths]).astype(np.float64),
             _join([record.labelled for record in truths]),
             _join([record.true_boxes for record in truths]).astype(np.float64),
@@ -136,15 +152,15 @@ class CocoKeypointMetric(Metric):
             _join([record.crowd for record in truths]),
         )
         found, found_labels = self._predictions(records, position)
-        sigmas = self.sigmas
-        return [
-            evaluate(
-                Objects(*(column[labels == label] for column in vars(objects).values())),
-                Found(*(column[found_labels == label] for column in vars(found).values())),
-                sigmas,
-            )
-            for label in range(len(self.info.classes))
-        ]
+        return Pool(
+            objects, _join([record.true_labels for record in truths]), found, found_labels, self.sigmas
+        )
+
+    def images(self) -> list[int | str]:
+        """Their ids, in the order in which they are numbered."""
+        # Sorted as pycocotools sorts images, which decides between equal scores.
+        ids = {record.id for record in self.records.values()}
+        return sorted(ids, key=lambda id: (isinstance(id, str), id))
 
     def _predictions(self, records: list[Record], position: dict[int | str, int]) -> tuple[Found, np.ndarray]:
         """All predictions that are left after suppression, and their labels."""
@@ -221,7 +237,7 @@ class CocoKeypointMetric(Metric):
         return [(i, 1 - value, f"similarity {value:.3f}") for (i, _), value in zip(shown, values.tolist())]
 
 
-def _numbers(found: Sequence[Precision]) -> dict[str, float]:
+def numbers_of(found: Sequence[Precision]) -> dict[str, float]:
     """The ten numbers, means over classes that have objects."""
     precision = np.stack([each.precision for each in found]) if found else np.full((1, 3, 10, 101), np.nan)
     recall = np.stack([each.recall for each in found]) if found else np.full((1, 3, 10), np.nan)

@@ -136,6 +136,37 @@ class PCK(DistanceMetric):
 
 
 @register
+class PCKh(PCK):
+    """PCK by the size of the head (Andriluka et al., MPII, CVPR 2014), ``PCKh@0.5``.
+
+    Heads have a size where the data set gives them: ``Mpii`` with ``heads``. To measure by two key points of
+    the head, give ``PCK`` a yardstick.
+
+    Args:
+        threshold: in sizes of the head.
+        without: key points that don't count; MPII leaves out those of the trunk.
+    """
+
+    def __init__(self, *, threshold: float = 0.5, without: tuple[str, ...] = ("pelvis", "thorax")) -> None:
+        super().__init__(threshold=threshold, name="PCKh")
+        self.without = without
+
+    def _distances(self, record: Record, own: int) -> np.ndarray:
+        distances = super()._distances(record, own)
+        distances[[self._position(name) for name in self.without]] = np.nan
+        return distances
+
+    def _unit(self, record: Record, own: int) -> float:
+        """The size of the head, pixels."""
+        if record.head_sizes is None:
+            raise DataError(
+                f"{record.path}: the data set gives no sizes of heads; name MPII's file in its 'heads', or "
+                "measure by two key points: {type: PCK, yardstick: {between: [...]}}"
+            )
+        return float(record.head_sizes[own])
+
+
+@register
 class AUC(DistanceMetric):
     """Area under the curve of PCK over thresholds from 0 to ``largest`` pixels, ``AUC``.
 

@@ -33,6 +33,9 @@ class Record:
     true_labels: np.ndarray  # (M,)
     true_areas: np.ndarray  # (M,)
     crowd: np.ndarray  # (M,) bool
+    crowd_index: float | None
+    """How crowded the image is, where that is known."""
+    head_sizes: np.ndarray | None  # (M,) pixels, likewise
 
 
 def make_record(prediction: Prediction, target: Target) -> Record:
@@ -80,6 +83,8 @@ def make_record(prediction: Prediction, target: Target) -> Record:
         _array(target["labels"]),
         _array(target["area"]),
         _array(target["crowd"]),
+        target.get("crowd_index"),
+        _array(target["head_sizes"]) if "head_sizes" in target else None,
     )
 
 

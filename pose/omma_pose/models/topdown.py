@@ -28,14 +28,17 @@ class TopDown(Model):
         head: maps to key points.
         skeleton: what the key points are called, and which change places in a mirror; null: unknown.
         flip_test: predict on the mirrored image as well, and take the mean.
+        weighted: key points count in the losses by the skeleton's weights.
         preprocessor: images to network input.
 
     Raises:
-        ValueError: the parts don't fit each other, or ``flip_test`` lacks a skeleton.
+        ValueError: the parts don't fit each other, or ``flip_test`` or ``weighted`` lack what they need of a
+            skeleton.
     """
 
     task: ClassVar[str] = "pose"
     sees: ClassVar[Literal["image", "object"]] = "object"
+    keypoint_weights: Tensor | None
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class TopDown(Model):
         head: PoseHead,
         skeleton: Skeleton | str | None = None,
         flip_test: bool = True,
+        weighted: bool = False,
         preprocessor: Preprocessor,
     ) -> None:
         super().__init__()
@@ -64,6 +68,11 @@ class TopDown(Model):
             raise ValueError(
                 f"head.num_keypoints is {head.num_keypoints}, but the skeleton has {len(self.skeleton)}"
             )
+        weights = self.skeleton.weights if weighted and self.skeleton is not None else None
+        if weighted and weights is None:
+            raise ValueError("weighted needs a skeleton with weights, or set weighted to false")
+        numbers = None if weights is None else torch.tensor(weights, dtype=torch.float32)
+        self.register_buffer("keypoint_weights", numbers, persistent=False)
 
     def features(self, images: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
         """The maps of uint8 RGB images that the head takes."""
@@ -81,8 +90,10 @@ class TopDown(Model):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The losses of the head; batches without a labelled key point have such of 0."""
         keypoints = torch.cat([sample["keypoints"] for sample in batch.samples])
-        visible = torch.cat([sample["visibility"] for sample in batch.samples]) > 0
-        return self.head.loss(self(batch.images), keypoints, visible.float())
+        weights = (torch.cat([sample["visibility"] for sample in batch.samples]) > 0).float()
+        if self.keypoint_weights is not None:
+            weights = weights * self.keypoint_weights
+        return self.head.loss(self(batch.images), keypoints, weights)
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """The key points of the object in each image, in pixels of the original one."""

@@ -43,7 +43,7 @@ class PoseHead(nn.Module, ABC):
         Args:
             outputs: of ``forward``.
             keypoints: (N, K, 2) pixels of the input, whole numbers at centres.
-            visible: (N, K) in 0..1.
+            visible: (N, K) 0 where a key point isn't labelled, elsewhere how much it counts, usually 1.
         """
 
     def decode(self, outputs: Any) -> tuple[Tensor, Tensor]:
