@@ -10,14 +10,14 @@ import torch
 
 from omma.errors import DataError
 from omma.structures import DataInfo, Skeleton
-from omma_pose.metrics import AUC, EPE, NME, PCK, Yardstick
+from omma_pose.metrics import AUC, EPE, NME, PCK, PCKh, Yardstick
 
 INFO = DataInfo(("face",), skeleton=Skeleton(names=("left_eye", "right_eye", "mouth")))
 TRUE = [[10.0, 10.0], [50.0, 10.0], [30.0, 40.0]]
 OFF = [3.0, 8.0, 20.0]
 
 
-def judged(metric, seen=((2, 2, 2), (2, 2, 0))):
+def judged(metric, seen=((2, 2, 2), (2, 2, 0)), heads=None):
     """Two samples, whose key points are off by 3, 8 and 20 pixels; the last one isn't labelled in one."""
     metric.start(INFO)
     for index, flags in enumerate(seen):
@@ -35,6 +35,8 @@ def judged(metric, seen=((2, 2, 2), (2, 2, 0))):
             "visibility": torch.tensor([[0, 0, 0], flags], dtype=torch.uint8),
             "instance": 1,
         }
+        if heads is not None:
+            target["head_sizes"] = torch.tensor([1.0, heads[index]])
         places = torch.tensor(TRUE) + torch.tensor([[3.0, 0], [0, 8], [12, 16]])
         prediction = {
             "keypoints": places[None],
@@ -66,6 +68,23 @@ def test_samples_without_their_yardstick_do_not_count():
     assert found == {"PCK@0.5": pytest.approx(1.0)}
     none = judged(NME(yardstick=eyes), seen=((2, 0, 2), (0, 2, 2))).compute()
     assert math.isnan(none["NME"])
+
+
+def test_pckh_is_measured_by_each_one_s_head():
+    # Of 16 pixels, half of which are just reached, and of 5, half of which are not.
+    found = judged(PCKh(without=()), heads=(16.0, 5.0)).compute()
+    assert found == {"PCKh@0.5": pytest.approx(2 / 5)}
+
+
+def test_pckh_leaves_out_the_trunk():
+    found = judged(PCKh(without=("mouth",)), heads=(16.0, 5.0))
+    assert found.compute() == {"PCKh@0.5": pytest.approx(2 / 4)}
+    assert math.isnan(found.report().tables[0].rows[2][1])
+
+
+def test_without_sizes_of_heads_pckh_says_what_to_do():
+    with pytest.raises(DataError, match="gives no sizes of heads; name MPII's file in its 'heads'"):
+        judged(PCKh(without=()))
 
 
 def test_auc_is_the_mean_over_thresholds():

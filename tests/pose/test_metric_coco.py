@@ -12,9 +12,11 @@ import torch
 
 from omma.errors import DataError
 from omma.ops.oks import oks_nms, pairwise_oks, soft_oks_nms
-from omma_pose.metrics import CocoKeypointMetric
+from omma.structures import DataInfo
+from omma_pose.datasets import KNOWN
+from omma_pose.metrics import CocoKeypointMetric, CrowdPoseMetric
 
-from .keypoints import COCO, INFO, crowd_of_people, predictions_of, referee, targets_of
+from .keypoints import COCO, INFO, crowd_of_people, part_of, predictions_of, referee, targets_of
 
 NAMES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 
@@ -145,6 +147,60 @@ def test_soft_suppression_lowers_scores():
     )
     assert kept.tolist() == [0, 2, 1]
     assert scores == pytest.approx([0.9, 0.3, 0.8 * math.exp(-2)])
+
+
+@pytest.mark.parametrize("name", ["coco_wholebody", "halpe"])
+def test_parts_of_whole_bodies_are_judged_by_their_key_points_alone(name):
+    skeleton = KNOWN[name]
+    count, images = len(skeleton), 25
+    annotations, results = crowd_of_people(images, 12, count)
+    judged = CocoKeypointMetric(scoring="box", suppression=None)
+    judged.start(DataInfo(("person",), skeleton=skeleton))
+    judged.update(predictions_of(results, images, count), targets_of(annotations, images, count))
+    values = judged.compute()
+    for part, places in {"": range(count), **skeleton.places}.items():
+        sigmas = [skeleton.spreads[i] for i in places]
+        stats = referee(part_of(annotations, places), part_of(results, places), images, sigmas=sigmas)
+        suffix = f"_{part}" if part else ""
+        assert values[f"keypoint/AP{suffix}"] == pytest.approx(stats[0], abs=1e-6)
+        assert values[f"keypoint/AR{suffix}"] == pytest.approx(stats[5], abs=1e-6)
+
+
+def crowded(indices: list[float | None]) -> CrowdPoseMetric:
+    """Of images with these crowd indices."""
+    annotations, results = crowd_of_people(len(indices), 13)
+    judged = CrowdPoseMetric(scoring="box", suppression=None)
+    judged.start(INFO)
+    targets = targets_of(annotations, len(indices))
+    for target, index in zip(targets, indices, strict=True):
+        if index is not None:
+            target["crowd_index"] = index
+    judged.update(predictions_of(results, len(indices)), targets)
+    return judged
+
+
+def test_images_are_judged_apart_by_how_crowded_they_are():
+    indices = [0.0, 0.19, 0.2, 0.5, 0.79, 0.8, 0.95, 1.0] * 4
+    values = crowded(list(indices)).compute()
+    annotations, results = crowd_of_people(len(indices), 13)
+    np.testing.assert_allclose(
+        list(values.values())[:10], referee(annotations, results, len(indices)), atol=1e-6
+    )
+    for name, low, high in (("easy", 0, 0.2), ("medium", 0.2, 0.8), ("hard", 0.8, 2)):
+        own = [i for i, index in enumerate(indices) if low <= index < high]
+        stats = referee(annotations, results, len(indices), judged=own)
+        assert values[f"keypoint/AP_{name}"] == pytest.approx(stats[0], abs=1e-6)
+
+
+def test_without_crowded_images_their_number_is_unknown():
+    values = crowded([0.1] * 8).compute()
+    assert values["keypoint/AP_easy"] == pytest.approx(values["keypoint/AP"])
+    assert math.isnan(values["keypoint/AP_hard"])
+
+
+def test_images_without_a_crowd_index_are_told():
+    with pytest.raises(DataError, match="image 3 has no crowd index; read the data by CrowdPose"):
+        crowded([0.1, 0.5, 0.9, None, 0.1]).compute()
 
 
 def test_other_key_points_than_annotated_are_told():
