@@ -20,11 +20,13 @@ WIDTH = 64
 
 
 def model_configs() -> list[str]:
-    """One config, the first by name, for each composition of parts."""
+    """One config, the first by name, for each composition of parts, whatever their key points are called."""
     chosen: dict[str, str] = {}
     for name, path in sorted(list_configs().items()):
         if path.parent.parent.name == "pose":
-            chosen.setdefault(repr(composition(model_plan(name, 1).value, _replaced)), name)
+            model = model_plan(name, 1).value
+            nameless = replace(model, arguments=model.arguments | {"skeleton": None})
+            chosen.setdefault(repr(composition(nameless, _replaced)), name)
     return sorted(chosen.values())
 
 
