@@ -6,8 +6,8 @@
 
 One thread each. Times are the process' own CPU seconds, which neighbours on the machine disturb little; of
 several rounds the best counts. In the pipeline no sample follows one of the same image, as in training; the
-same in order, as in evaluation, decodes each image once. Wanted: 400 samples/s at 256 x 192; 5 times as fast as pycocotools with 50,000
-objects; at most 1.05 of the bare forward pass with 32 images.
+same in order, as in evaluation, decodes each image once. Wanted: 400 samples/s at 256 x 192; 5 times as fast
+as pycocotools with 50,000 objects; at most 1.05 of the bare forward pass with 32 images.
 """
 
 from __future__ import annotations
