@@ -27,7 +27,8 @@ def coco(folder: Path, names: list[str]) -> Path:
 
 
 def predicted(folder: Path, images: Any, classes: Any = ("cat", "dog")) -> Path:
-    return written(folder, {"config": "x", "classes": list(classes), "images": images})
+    sized = [{"width": 80, "height": 60, **each} if isinstance(each, dict) else each for each in images]
+    return written(folder, {"config": "x", "classes": list(classes), "images": sized})
 
 
 def written(folder: Path, content: Any) -> Path:
@@ -87,14 +88,20 @@ def test_an_image_that_the_file_does_not_know_is_an_error(tmp_path: Path):
         ([{"path": "a.jpg", "prediction": [one(score=None)]}], "expected objects"),
         ([{"path": "a.jpg", "prediction": [one(label=2)]}], "expected objects"),
         ([{"path": "a.jpg", "prediction": [one(label=True)]}], "expected objects"),
-        ([{"prediction": []}], "the 'path' of an image"),
-        ([{"path": "a.jpg", "frame": [1], "prediction": []}], "the 'path' of an image"),
-        (["a.jpg"], "the 'path' of an image"),
+        ([{"prediction": []}], "expected the 'path', 'width' and 'height'"),
+        ([{"path": "a.jpg", "frame": [1], "prediction": []}], "expected the 'path'"),
+        ([{"path": "a.jpg", "width": None, "prediction": []}], "expected the 'path'"),
+        (["a.jpg"], "expected the 'path'"),
     ],
 )
 def test_predictions_of_another_form_are_told(tmp_path: Path, images: Any, message: str):
     with pytest.raises(DataError, match=message):
         BoxFile(predicted(tmp_path, images))
+
+
+def test_an_image_of_another_size_than_the_boxes_were_found_in_is_an_error(tmp_path: Path):
+    with pytest.raises(DataError, match=r"in a\.jpg are those of 80 x 60 pixels, but there are 60 x 80"):
+        BoxFile(coco(tmp_path, ["a.jpg"])).find(Frame(IMAGE.swapaxes(0, 1), "a.jpg"))
 
 
 def test_files_of_another_form_are_told(tmp_path: Path):

@@ -92,6 +92,26 @@ def test_annotated_boxes_from_a_file_give_each_figure_key_points(predictor, shap
         assert len(result.to_json()["prediction"]) == len(result.prediction["scores"])
 
 
+def test_a_detector_of_the_other_package_finds_the_figures_to_look_at(predictor, shapes_world):
+    torch.manual_seed(0)
+    names = ["a", "b", "c", "d", "e", "f", "figure"]
+    classes = [f"data.classes=[{', '.join(names)}]"]
+    detector = Predictor("fcos_r18_shapes", None, device="cpu", score_threshold=0.0, overrides=classes)
+    # Before training it is sure of nothing.
+    torch.nn.init.zeros_(detector.model.bbox_head.conv_cls.bias)
+    images = [read_rgb(path) for path in sorted((shapes_world / "images" / "val").iterdir())[:3]]
+    found = detector.predict(images)
+    figures = [each["labels"] == names.index("figure") for each in found]
+    boxes = [
+        torch.cat([each["boxes"], each["scores"][:, None]], dim=1)[own] for each, own in zip(found, figures)
+    ]
+    assert 0 < sum(len(each) for each in boxes) < sum(len(each["scores"]) for each in found)
+    expected = predictor.predict(images, boxes=boxes)
+    for prediction, same in zip(Chain([detector, predictor]).predict(images), expected, strict=True):
+        torch.testing.assert_close(prediction["keypoints"], same["keypoints"])
+        torch.testing.assert_close(prediction["scores"], same["scores"])
+
+
 def test_without_boxes_the_whole_image_is_one_object(predictor):
     image = np.random.default_rng(0).integers(0, 256, (96, 64, 3), dtype=np.uint8)
     whole, given = predictor.predict([image]), predictor.predict([image], boxes=[[[0, 0, 64, 96]]])
@@ -103,7 +123,7 @@ def test_the_same_box_twice_is_one_object_after_suppression(predictor, tmp_path)
     image = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
     rows = [([10, 10, 60, 90], 0.9), ([10, 10, 60, 90], 0.8), ([70, 30, 110, 110], 0.7)]
     found = [{"box": box, "score": score, "label": 0} for box, score in rows]
-    boxes = BoxFile(stored(tmp_path, [{"path": "array 0", "prediction": found}]))
+    boxes = BoxFile(stored(tmp_path, [{"path": "array 0", "width": 120, "height": 120, "prediction": found}]))
     (kept,) = Chain([boxes, predictor, KeypointNMS(threshold=0.9)]).predict([image])
     assert kept["scores"].tolist() == pytest.approx([0.9, 0.7])
 
@@ -119,10 +139,12 @@ def test_figures_of_a_video_are_numbered_and_smoothed(shapes_world, tmp_path):
     clip = next((shapes_world / "clips").rglob("*.mp4"))
     capture = cv2.VideoCapture(str(clip))
     frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    images = [
-        {"path": str(clip), "frame": i, "prediction": [{"box": [20, 10, 90, 100], "score": 0.9, "label": 0}]}
-        for i in range(frames)
-    ]
+    size = {
+        name: int(capture.get(key))
+        for name, key in (("width", cv2.CAP_PROP_FRAME_WIDTH), ("height", cv2.CAP_PROP_FRAME_HEIGHT))
+    }
+    found = [{"box": [20, 10, 90, 100], "score": 0.9, "label": 0}]
+    images = [{"path": str(clip), "frame": i, **size, "prediction": found} for i in range(frames)]
     out, boxes = tmp_path / "out", stored(tmp_path, images)
     words = ["predict", CONFIG, "none", str(clip), "--out", str(out), "--boxes-file", str(boxes)]
     assert main([*words, "--smooth", "--batch-size", "4", "--device", "cpu"]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -41,16 +42,16 @@ class BoxFile:
         self.path, self.score_threshold = Path(path), score_threshold
         classes, entries = _read(self.path)
         self.info = DataInfo(classes)
-        self._named: dict[str, dict[tuple[str, ...], dict[int | None, Prediction]]] = {}
-        for (file, number), prediction in entries.items():
+        self._named: dict[str, dict[tuple[str, ...], dict[int | None, _Entry]]] = {}
+        for (file, number), entry in entries.items():
             parts = PurePath(file).parts
-            self._named.setdefault(parts[-1], {}).setdefault(parts, {})[number] = prediction
+            self._named.setdefault(parts[-1], {}).setdefault(parts, {})[number] = entry
 
     def __call__(self, source: Source | FrameSource) -> Iterator[Seen]:
         """The boxes of all images that ``source`` holds, in order.
 
         Raises:
-            DataError: the file says nothing of an image, or of several that may be meant.
+            DataError: the file says nothing of an image; see ``find``.
         """
         for frame in open_source(source):
             yield Seen(frame, above(self.find(frame), self.score_threshold), self.info)
@@ -59,7 +60,8 @@ class BoxFile:
         """All boxes in an image or a frame of a video.
 
         Raises:
-            DataError: the file says nothing of it, or of several images that may be meant.
+            DataError: the file says nothing of it, or of several images that may be meant, or of an image of
+                another size.
         """
         parts = PurePath(frame.path).parts
         files = self._named.get(parts[-1], {})
@@ -76,10 +78,26 @@ class BoxFile:
                 f"{self.path}: says nothing of {what}; it knows of {len(self._named)} files, such as "
                 f"{next(iter(self._named), 'none')}"
             )
-        return files[best[0]][frame.number]
+        entry = files[best[0]][frame.number]
+        height, width = frame.image.shape[:2]
+        if entry.size != (height, width):
+            raise DataError(
+                f"{self.path}: its boxes in {frame.path} are those of {entry.size[1]} x {entry.size[0]} "
+                f"pixels, but there are {width} x {height}; was the image scaled or turned?"
+            )
+        return entry.prediction
 
 
-Entries = dict[tuple[str, int | None], Prediction]
+@dataclass(frozen=True)
+class _Entry:
+    """What a file has for one image."""
+
+    prediction: Prediction
+    size: tuple[int, int]
+    """(height, width) of the image."""
+
+
+Entries = dict[tuple[str, int | None], _Entry]
 """By path and, in videos, number of the frame."""
 
 
@@ -105,10 +123,13 @@ def _read(path: Path) -> tuple[tuple[str, ...], Entries]:
     found: Entries = {}
     for number, image in enumerate(images):
         where = f"{path}: images[{number}]"
-        file, frame = (image.get("path"), image.get("frame")) if isinstance(image, Mapping) else (None, None)
-        if not isinstance(file, str) or not file or not (frame is None or type(frame) is int):
-            raise DataError(f"{where}: expected an object with the 'path' of an image or video")
-        found[file, frame] = _predicted(image.get("prediction"), len(classes), where)
+        record: Any = image if isinstance(image, Mapping) else {}
+        file, frame, height, width = (record.get(key) for key in ("path", "frame", "height", "width"))
+        numbers = (height, width, 0 if frame is None else frame)
+        if not isinstance(file, str) or not file or any(type(each) is not int for each in numbers):
+            raise DataError(f"{where}: expected the 'path', 'width' and 'height' of an image or frame")
+        prediction = _predicted(record.get("prediction"), len(classes), where)
+        found[file, frame] = _Entry(prediction, (height, width))
     return tuple(classes), found
 
 
@@ -142,7 +163,8 @@ def _annotated(path: Path) -> tuple[tuple[str, ...], Entries]:
         rows = table.rows(i)
         keep = ~table.crowd[rows]
         boxes, labels = table.boxes[rows][keep], table.labels[rows][keep].long()
-        found[table.path(i), None] = {"boxes": boxes, "scores": torch.ones(len(boxes)), "labels": labels}
+        prediction: Prediction = {"boxes": boxes, "scores": torch.ones(len(boxes)), "labels": labels}
+        found[table.path(i), None] = _Entry(prediction, table.size(i))
     return names, found
 
 

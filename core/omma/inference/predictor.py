@@ -215,8 +215,7 @@ class Predictor:
     def _predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         batch = collate(samples)
         with torch.inference_mode():
-            predictions = self.model.predict(batch.to(self.device))
-        return [above(prediction, self.score_threshold) for prediction in predictions]
+            return self.model.predict(batch.to(self.device))
 
     def _sample(self, index: int, frame: Frame, shown: Mapping[str, Tensor] | None = None) -> Sample:
         """A frame as the model takes it, ``shown`` being what of it the sample shows."""
@@ -227,7 +226,7 @@ class Predictor:
         return self.transforms(cast(Sample, sample))
 
     def _result(self, frame: Frame, prediction: Prediction) -> Result:
-        return Result(frame, prediction, self.info, self.task)
+        return Result(frame, above(prediction, self.score_threshold), self.info, self.task)
 
     def _needs_objects(self) -> None:
         if self.model.sees != "object":
