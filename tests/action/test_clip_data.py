@@ -1,0 +1,132 @@
+"""Clips in videos and folders of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from omma.errors import DataError
+from omma_action.datasets.clips import read_list
+from omma_action.datasets.frame_folders import FrameFolders
+from omma_action.datasets.sampling import Clips, Segments
+from omma_action.datasets.videos import VideoDataset, VideoFile
+
+
+def write_video(path: Path, frames: int = 20) -> None:
+    """Frames of 64 x 48 pixels that get brighter by 12."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for value in range(frames):
+        writer.write(np.full((48, 64, 3), 12 * value, np.uint8))
+    writer.release()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_video(tmp_path / "videos" / "a.avi")
+    write_video(tmp_path / "videos" / "two words.avi", 8)
+    (tmp_path / "list.txt").write_text("a.avi 2\n\ntwo words.avi 0 1\n")
+    return tmp_path
+
+
+def videos(root: Path, **arguments) -> VideoDataset:
+    arguments = {"sampling": Segments(segments=4, random=False), "num_classes": 3} | arguments
+    return VideoDataset(root=str(root), annotations="list.txt", folder="videos", **arguments)
+
+
+def brightness(video: torch.Tensor) -> list[float]:
+    return video.float().mean((2, 3, 4)).flatten().tolist()
+
+
+def test_samples_have_the_frames_that_were_chosen(root: Path):
+    sample = videos(root)[0]
+    assert sample["video"].shape == (1, 4, 3, 48, 64)
+    assert brightness(sample["video"]) == pytest.approx([12 * i for i in (2, 7, 12, 17)], abs=4)
+    assert sample["labels"].tolist() == [2]
+    assert (sample["meta"].height, sample["meta"].width) == (48, 64)
+
+
+def test_targets_and_counts_need_no_video(root: Path):
+    dataset = videos(root)
+    (root / "videos" / "a.avi").unlink()
+    assert dataset.target(1)["labels"].tolist() == [0, 1]
+    assert dataset.target(1)["path"].endswith("two words.avi")
+    assert dataset.class_counts().tolist() == [[0, 0, 1], [1, 1, 0]]
+    with pytest.raises(DataError, match=r"a\.avi: there is no such file"):
+        dataset[0]
+
+
+def test_frames_may_be_asked_for_in_any_order_and_often(root: Path):
+    video = VideoFile(root / "videos" / "a.avi")
+    assert (video.total, video.rate) == (20, 10)
+    frames = video.read(np.array([9, 3, 3, 0]))
+    assert frames.mean((1, 2, 3)) == pytest.approx([108, 36, 36, 0], abs=4)
+    assert video.read(np.array([1])).mean() == pytest.approx(12, abs=4)
+
+
+def test_behind_the_end_of_a_video_that_was_cut_off_comes_the_last_frame_asked_for(root: Path):
+    path = root / "videos" / "a.avi"
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
+    video = VideoFile(path)
+    if video.total < 20:
+        pytest.skip("this OpenCV counts the frames that are left")
+    with pytest.warns(UserWarning, match="cut off"):
+        frames = video.read(np.array([0, 1, 18, 19]))
+    assert frames.mean((1, 2, 3)) == pytest.approx([0, 12, 12, 12], abs=4)
+
+
+def test_what_is_no_video_is_an_error(root: Path):
+    (root / "videos" / "a.avi").write_bytes(b"no video" * 100)
+    with pytest.raises(DataError, match=r"a\.avi: is no video"):
+        videos(root)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.avi\n", r"list\.txt:1: expected a name and numbers"),
+        ("a.avi 3\n", r"list\.txt:1: expected labels from 0 to 2"),
+        ("a.avi 1\n../b.avi 2\n", r"list\.txt:2: the file name .* is refused"),
+        ("\n", r"list\.txt: expected lines of clips"),
+    ],
+)
+def test_lists_that_are_wrong_are_refused_with_their_line(root: Path, text: str, message: str):
+    (root / "list.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        videos(root)
+
+
+def test_names_may_have_spaces_and_numbers(tmp_path: Path):
+    (tmp_path / "list.txt").write_text("a 1 b.avi 2 3\n12 3\n")
+    first, second = read_list(str(tmp_path), "list.txt")
+    assert (first.name, first.numbers) == ("a 1 b.avi", (2, 3))
+    assert (second.name, second.numbers) == ("12", (3,))
+
+
+def test_classes_are_named_or_numbered(root: Path):
+    assert videos(root).info.classes == ("0", "1", "2")
+    assert videos(root, classes=("run", "jump", "fall")).info.classes == ("run", "jump", "fall")
+    with pytest.raises(ValueError, match="2 classes, but num_classes is 3"):
+        videos(root, classes=("run", "jump"))
+
+
+def test_pictures_in_folders_are_clips(tmp_path: Path):
+    folder = tmp_path / "rawframes" / "x"
+    folder.mkdir(parents=True)
+    for number in range(1, 7):
+        cv2.imwrite(str(folder / f"{number:05}.png"), np.full((10, 12, 3), 20 * number, np.uint8))
+    (tmp_path / "list.txt").write_text("x 6 1\n")
+    arguments = {"root": str(tmp_path), "annotations": "list.txt", "folder": "rawframes", "num_classes": 2}
+    sampling = Clips(frames=3, step=2, random=False)
+    sample = FrameFolders(template="{:05}.png", sampling=sampling, **arguments)[0]
+    assert brightness(sample["video"]) == [20, 60, 100]
+    assert sample["labels"].tolist() == [1]
+    (folder / "00003.png").unlink()
+    with pytest.raises(DataError, match=r"00003\.png"):
+        FrameFolders(template="{:05}.png", sampling=sampling, **arguments)[0]
+    with pytest.raises(ValueError, match="place for a"):
+        FrameFolders(template="frame.png", sampling=sampling, **arguments)
