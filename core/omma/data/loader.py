@@ -97,13 +97,15 @@ class SeededSamples(torch.utils.data.Dataset[Any]):
     def __getitems__(self, keys: Sequence[Key]) -> list[Sample | OmmaError]:
         """The samples of one batch, each of which may have something of the others."""
         mates = [position for _, position, _ in keys]
-        samples: list[Any] = [self._sample(epoch, position, mates) for epoch, position, _ in keys]
+        with kept_generators():
+            samples: list[Any] = [self._sample(epoch, position, mates) for epoch, position, _ in keys]
         if self.multi_size is None or any(isinstance(sample, OmmaError) for sample in samples):
             return samples
         return [*self.multi_size.apply(samples, batch=keys[0][2], seed=self.seed)]
 
     def _sample(self, epoch: int, position: int, mates: Sequence[int]) -> Sample | OmmaError:
-        with self.log.on(position), seeded(self.seed, epoch, position):
+        with self.log.on(position):
+            seed_generators(self.seed, epoch, position)
             try:
                 return self.dataset.sample_at(position, epoch=epoch, mates=mates)
             except OmmaError as error:
@@ -113,18 +115,30 @@ class SeededSamples(torch.utils.data.Dataset[Any]):
 @contextlib.contextmanager
 def seeded(*words: int) -> Iterator[None]:
     """Seed torch, numpy and Python from ``words`` inside, and leave them as they were outside."""
-    state = np.random.SeedSequence(words).generate_state(3)
+    with kept_generators():
+        seed_generators(*words)
+        yield
+
+
+@contextlib.contextmanager
+def kept_generators() -> Iterator[None]:
+    """Leave the generators of torch, numpy and Python as they were, whatever is drawn inside."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[]):
         try:
-            # torch.manual_seed would seed the GPUs too, which nothing restores.
-            torch.default_generator.manual_seed(int(state[0]))
-            np.random.seed(int(state[1]))
-            random.seed(int(state[2]))
             yield
         finally:
             np.random.set_state(numpy_state)
             random.setstate(python_state)
+
+
+def seed_generators(*words: int) -> None:
+    """Seed torch, numpy and Python from ``words``."""
+    state = np.random.SeedSequence(words).generate_state(3)
+    # torch.manual_seed would seed the GPUs too, which nothing restores.
+    torch.default_generator.manual_seed(int(state[0]))
+    np.random.seed(int(state[1]))
+    random.seed(int(state[2]))
 
 
 def make_train_loader(
