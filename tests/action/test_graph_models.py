@@ -20,8 +20,13 @@ from omma_action.models.skeleton_preprocessor import SkeletonPreprocessor, Volum
 from omma_action.models.stgcn import STGCN
 
 GRAPH = LAYOUTS["coco"].graph("spatial")
-ROOMS = ("stgcn", "stgcnpp", "2s-agcn")
-NAMES = sorted(name for name, path in list_configs().items() if path.parent.name in ROOMS)
+NAMES = sorted(
+    name
+    for name, path in list_configs().items()
+    if path.parent.name in ("stgcn", "stgcnpp", "2s-agcn")
+    and ("-joint-u100-80e_ntu60" in name or "msr" in name)
+)
+"""One for each network and layout; their siblings differ in the data alone."""
 
 
 @pytest.fixture(autouse=True)
@@ -139,13 +144,9 @@ def test_skeletons_of_different_lengths_are_told():
 
 def small(name: str) -> Recognizer:
     """The model of a config with few channels and blocks."""
-    width = Config.load(name).get("model.backbone.base_channels") or 64
-    depth = Config.load(name).get("model.backbone.blocks") or 10
     changes = ["base_channels=8", "blocks=3", "widen=[2]", "shorten=[3]"]
     overrides = [f"model.backbone.{change}" for change in changes]
     config = Config.load(name, [*overrides, "model.cls_head.in_channels=16"])
-    assert width >= 8
-    assert depth >= 3
     return check(config, Experiment)["model"].build()
 
 
@@ -164,23 +165,17 @@ def batch(model: Recognizer, *, views: int = 1, count: int = 3) -> Batch:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_parameter_of_every_config_learns(name: str):
+def test_every_parameter_learns(name: str):
     model = small(name).train()
     losses = model.loss(batch(model))
     torch.stack(list(losses.values())).sum().backward()
-    # The graph of importance is a constant; a factor of zero hides what it is multiplied with at first.
-    hidden = ("conv_a", "conv_b")
-    silent = [
-        key
-        for key, p in model.named_parameters()
-        if p.requires_grad and (p.grad is None or not p.grad.isfinite().all())
-    ]
-    assert [key for key in silent if not any(part in key for part in hidden)] == []
+    silent = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert silent == []
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", NAMES)
-def test_every_config_predicts_the_mean_over_views(name: str):
+def test_predictions_are_the_mean_over_views(name: str):
     model = small(name).eval()
     made = batch(model, views=2, count=1)
     found = model.predict(made)[0]["class_scores"]

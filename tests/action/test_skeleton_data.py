@@ -55,6 +55,12 @@ def test_pickle_of_any_protocol_is_read(tmp_path: Path, protocol: int):
     assert data.target(0)["labels"].tolist() == [1]
 
 
+def test_splits_agree_on_the_classes(tmp_path: Path):
+    content = {"split": {"val": ["a"]}, "annotations": [annotation("a", 0), annotation("b", 2)]}
+    data = SkeletonPickle(annotations=written(tmp_path / "set.pkl", content), split="val")
+    assert data.info.classes == ("0", "1", "2")
+
+
 def test_joints_in_space_have_no_scores(tmp_path: Path):
     record = {"frame_dir": "a", "label": 0, "total_frames": 3, "keypoint": np.ones((1, 3, 25, 3), np.float32)}
     data = SkeletonPickle(annotations=written(tmp_path / "set.pkl", [record]))

@@ -46,28 +46,37 @@ class SkeletonPickle(SkeletonDataset):
         transforms: tuple[AnyTransform, ...] = (),
     ) -> None:
         path = under(root, annotations)
-        records = _records(read_plain_pickle(path), split, path)
-        tracks = list(_tracks(records, path))
-        count = max((track.label for track in tracks), default=-1) + 1
+        content = read_plain_pickle(path)
+        records = _records(content, path)
+        # Of the whole file, so that its splits agree on the classes.
+        labels = [record["label"] for record in records if isinstance(record.get("label"), int | np.integer)]
+        count = max(labels, default=-1) + 1
         super().__init__(
-            tracks,
+            _tracks(_chosen(records, content, split, path), path),
             classes=class_names(classes, count, str(path)),
             where=str(path),
             transforms=transforms,
         )
 
 
-def _records(content: Any, split: str | None, path: Path) -> Sequence[Any]:
-    """The annotations of a split."""
-    splits = content.get("split") if isinstance(content, dict) else None
+def _records(content: Any, path: Path) -> list[dict[str, Any]]:
+    """All annotations."""
     records = content.get("annotations") if isinstance(content, dict) else content
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise DataError(
             f"{path}: expected a list of annotations, or 'annotations' and 'split', got "
             f"{type(content).__name__}"
         )
+    return records
+
+
+def _chosen(
+    records: list[dict[str, Any]], content: Any, split: str | None, path: Path
+) -> Sequence[dict[str, Any]]:
+    """Those of a split."""
     if split is None:
         return records
+    splits = content.get("split") if isinstance(content, dict) else None
     if not isinstance(splits, dict) or split not in splits:
         there = ", ".join(map(str, splits)) if isinstance(splits, dict) else "none"
         raise DataError(f"{path}: there is no split '{split}'; there are: {there}")
