@@ -48,11 +48,14 @@ def test_deep_networks_shift_in_each_second_block(depth: int, shifted: int):
     assert sum(isinstance(module, ShiftedConv) for module in net.modules()) == shifted
 
 
-def test_mobile_networks_shift_where_there_is_a_shortcut():
-    net = MobileNetV2(numbered=True, out_indices=(7,))
+@pytest.mark.parametrize(("numbered", "first"), [(True, "conv.0"), (False, "expand_conv")])
+def test_mobile_networks_shift_where_there_is_a_shortcut(numbered: bool, first: str):
+    net = MobileNetV2(numbered=numbered, out_indices=(7,))
     TemporalShift(frames=8).put_into(net)
     # 17 blocks, of which those with a stride or other channels (1, 2, 4, 7, 11, 14, 17) have none.
     assert sum(isinstance(module, ShiftedConv) for module in net.modules()) == 10
+    names = net.state_dict().keys()
+    assert {f"layer3.1.{first}.net.conv.weight", f"layer3.0.{first}.conv.weight"} <= names
 
 
 def test_frames_are_mixed_but_once_and_in_bricks_alone():

@@ -23,7 +23,8 @@ _DEEP = 23
 class TemporalShift(FrameMixing):
     """Shifts the input of each block's first convolution.
 
-    In a ResNet in all blocks (each second one of deep networks), in MobileNetV2 in those with a shortcut.
+    In a ResNet in all blocks (each second one of deep networks), in MobileNetV2 in those with a shortcut,
+    where published weights have the convolution and its norm one step deeper.
 
     Args:
         frames: of a clip.
@@ -41,9 +42,12 @@ class TemporalShift(FrameMixing):
 
     def put_into(self, backbone: Backbone) -> None:
         """See ``FrameMixing``."""
-        blocks = _mobile_blocks(backbone) if isinstance(backbone, MobileNetV2) else _blocks(backbone)
         wrap = partial(ShiftedConv, frames=self.frames, divisor=self.divisor)
-        for block in blocks:
+        if isinstance(backbone, MobileNetV2):
+            for parent, name in _mobile_firsts(backbone):
+                parent.add_module(name, wrap(parent.get_submodule(name)))
+            return
+        for block in _blocks(backbone):
             wrap_first(block, wrap)
 
 
@@ -53,11 +57,12 @@ def _blocks(backbone: Backbone) -> list[nn.Module]:
     return [block for stage in stages for block in list(stage)[::step]]
 
 
-def _mobile_blocks(backbone: MobileNetV2) -> list[nn.Module]:
-    """The first layer of each block with a shortcut."""
+def _mobile_firsts(backbone: MobileNetV2) -> list[tuple[nn.Module, str]]:
+    """Of each block with a shortcut: what its first layer lies in, and what it is called there."""
     blocks = [m for m in backbone.modules() if isinstance(m, InvertedResidual) and m.residual]
-    first = [block.get_submodule(block.order[0]) for block in blocks]
-    return [layer[0] if isinstance(layer, nn.Sequential) else layer for layer in first]
+    layers: list[tuple[nn.Module, str]] = [(block, block.order[0]) for block in blocks]
+    numbered = [(parent.get_submodule(name), "0") for parent, name in layers if name == "conv"]
+    return numbered or layers
 
 
 class ShiftedConv(Around):
