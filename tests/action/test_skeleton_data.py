@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from omma.cli.main import main
 from omma.data.shapes import make_shapes
 from omma.errors import DataError
 from omma_action.datasets import MSRAction3D, SkeletonArrays, SkeletonPickle
@@ -168,6 +169,17 @@ def test_samples_do_not_share_memory(tmp_path: Path):
     data = SkeletonPickle(annotations=written(tmp_path / "set.pkl", [annotation("a", 0)]))
     data[0]["skeleton"].zero_()
     assert data[0]["skeleton"].any()
+
+
+def test_data_check_reads_no_image_and_draws_the_joints(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    make_shapes(tmp_path / "shapes", train=1, val=0, clips=4, size=64)
+    config = tmp_path / "small.yaml"
+    file = tmp_path / "shapes" / "skeletons" / "train.npz"
+    loader = f"{{dataset: {{type: SkeletonArrays, annotations: {file}}}}}"
+    config.write_text(f"base: stgcn_8xb16-joint-u100-80e_ntu60-xsub-keypoint-2d\ndata:\n  train!: {loader}\n")
+    assert main(["data", "check", str(config), "--out", str(tmp_path / "out")]) == 0
+    assert "4 of" in capsys.readouterr().out
+    assert list((tmp_path / "out").glob("*.png"))
 
 
 def test_shapes_world_is_read(tmp_path: Path):

@@ -32,3 +32,21 @@ def test_a_sample_is_drawn_as_a_sheet_of_its_frames():
     sheet = TASK.draw_sample({"video": tv_tensors.Video(frames), "labels": torch.tensor([2])}, INFO)
     colours = {int(value) for value in np.unique(sheet[:, :, 0])}
     assert {0, 20, 40, 60, 80} <= colours
+
+
+def test_joints_are_drawn_where_they_lie_and_absent_ones_are_not():
+    joints = torch.zeros(1, 1, 4, 3, 3)
+    joints[0, 0, :, 0] = torch.tensor([1.0, 1.0, 0.5])
+    joints[0, 0, :, 1] = torch.tensor([3.0, 3.0, 0.5])
+    sheet = TASK.draw_sample({"skeleton": joints, "labels": torch.tensor([0])}, INFO)
+    inked = (sheet != 255).any(axis=2)
+    assert inked.any()
+    alone = TASK.draw_sample({"skeleton": 0 * joints, "labels": torch.tensor([0])}, INFO)
+    assert inked.sum() > (alone != 255).any(axis=2).sum()
+
+
+def test_volumes_are_drawn_as_their_highest_map():
+    volume = torch.zeros(1, 3, 2, 8, 12)
+    volume[0, 1, 0, 4, 5] = 1
+    sheet = TASK.draw_sample({"volume": volume, "labels": torch.tensor([0])}, INFO)
+    assert sheet.max() == 255

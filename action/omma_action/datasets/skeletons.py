@@ -134,6 +134,10 @@ class SkeletonDataset(Dataset):
             "labels": self.labels[index : index + 1].clone(),
         }
 
+    def problem(self, index: int) -> str | None:
+        """Nothing: all sequences are read and looked at when the data set is made."""
+        return None
+
     @property
     def image_sizes(self) -> np.ndarray:
         """(len, 2) heights and widths of the images that joints were found in; zeros in space."""

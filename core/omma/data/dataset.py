@@ -10,6 +10,8 @@ from typing import cast
 import numpy as np
 import torch
 
+from omma.data.images import read_image
+from omma.errors import DataError
 from omma.registry import register
 from omma.structures import DataInfo, Sample, Target
 
@@ -61,6 +63,21 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
     @abstractmethod
     def class_counts(self) -> np.ndarray:
         """(len, C) how many objects, or pixels, of each class a sample has; balanced sampling reads it."""
+
+    def problem(self, index: int) -> str | None:
+        """What is wrong with the file that sample ``index`` shows, which is read for it; null: nothing.
+
+        Most data sets show an image of a known size.
+        """
+        try:
+            target = self.target(index)
+            path, height, width = target["path"], target["height"], target["width"]
+            found = tuple(read_image(path).shape[-2:])
+        except DataError as error:
+            return str(error)
+        if found == (height, width):
+            return None
+        return f"{path}: expected {width} x {height} pixels as annotated, found {found[1]} x {found[0]}"
 
     def usable(self) -> np.ndarray:
         """(len,) bool: False where ``target`` raises an error, which all annotations are looked at for.
@@ -118,6 +135,11 @@ class View(Dataset):
             raise IndexError(f"there are {len(self)} samples, got index {index}")
         which, position = self.table[index].tolist()
         return self.datasets[which], position
+
+    def problem(self, index: int) -> str | None:
+        """Likewise for its file."""
+        dataset, position = self.locate(index)
+        return dataset.problem(position)
 
     @property
     def image_sizes(self) -> np.ndarray:

@@ -10,7 +10,6 @@ import numpy as np
 
 from omma.data.annotations import Report
 from omma.data.dataset import Dataset, View
-from omma.data.images import read_image
 from omma.errors import DataError
 
 _SHOWN = 5
@@ -99,20 +98,8 @@ def skipped(dataset: Dataset) -> list[str]:
 
 
 def unreadable(dataset: Dataset, indices: Iterable[int]) -> list[str]:
-    """Read the images at ``indices``; one message for each that is missing, broken or of another size."""
-    problems = []
-    for index in indices:
-        try:
-            target = dataset.target(index)
-            path, height, width = target["path"], target["height"], target["width"]
-            image = read_image(path)
-        except DataError as error:
-            problems.append(str(error))
-            continue
-        if tuple(image.shape[-2:]) != (height, width):
-            found = _size((image.shape[-1], image.shape[-2]))
-            problems.append(f"{path}: expected {_size((width, height))} pixels as annotated, found {found}")
-    return problems
+    """Read what lies at ``indices``; one message for each that is missing, broken or of another size."""
+    return [problem for index in indices if (problem := dataset.problem(index)) is not None]
 
 
 def require_usable(dataset: Dataset, where: str) -> None:
