@@ -18,6 +18,24 @@ if TYPE_CHECKING:
 GROUP = "omma.tasks"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """What ``omma demo`` does for a task, in the generated shapes world."""
+
+    config: str
+    """Name of the config that it trains."""
+    train: int = 400
+    """Images to learn from."""
+    size: int = 192
+    """Side of the images, pixels."""
+    clips: int = 0
+    """Clips to learn from."""
+    source: str = "images/val"
+    """What it predicts on: a path in the folder of the shapes world."""
+    boxes: str | None = None
+    """Annotations whose boxes it predicts on, where models see one object at a time; likewise."""
+
+
 @dataclass(frozen=True)
 class Task:
     """How the results of one task are drawn and written down."""
@@ -29,10 +47,7 @@ class Task:
     """A (transformed) sample with its annotations -> (H, W, 3) uint8 RGB."""
     to_json: Callable[[Prediction, DataInfo], Any]
     """A prediction as plain JSON values."""
-    demo: str
-    """Name of the config that ``omma demo`` trains."""
-    demo_boxes: str | None = None
-    """Annotations of the shapes world whose boxes its demo predicts on, if its models see objects."""
+    demo: Demo
     class_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names behind a word that ``data.classes`` may be, such as ``coco``."""
     merge: Callable[[], Merge] | None = None

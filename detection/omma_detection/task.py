@@ -6,7 +6,7 @@ from typing import Any
 
 from omma.ops import encode_masks
 from omma.structures import DataInfo, Prediction
-from omma.task import Task
+from omma.task import Demo, Task
 from omma_detection.augmentation import MergeDetections
 from omma_detection.datasets.classes import KNOWN
 from omma_detection.metrics.rle import json_rle
@@ -39,7 +39,7 @@ TASK = Task(
     draw=draw_prediction,
     draw_sample=draw_sample,
     to_json=to_json,
-    demo="fcos_r18_shapes",
+    demo=Demo(config="fcos_r18_shapes"),
     class_lists=KNOWN,
     merge=MergeDetections,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from omma.structures import DataInfo, Prediction
-from omma.task import Task
+from omma.task import Demo, Task
 from omma_pose.visualizer import draw_prediction, draw_sample
 
 
@@ -42,6 +42,5 @@ TASK = Task(
     draw=draw_prediction,
     draw_sample=draw_sample,
     to_json=to_json,
-    demo="td-hm_res18_shapes",
-    demo_boxes="annotations/keypoints_val.json",
+    demo=Demo(config="td-hm_res18_shapes", boxes="annotations/keypoints_val.json"),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from omma.ops import encode_masks
 from omma.structures import DataInfo, Prediction
-from omma.task import Task
+from omma.task import Demo, Task
 from omma_segmentation.augmentation import MergeSegmentations
 from omma_segmentation.datasets.classes import KNOWN
 from omma_segmentation.visualizer import draw_prediction, draw_sample
@@ -38,7 +38,7 @@ TASK = Task(
     draw=draw_prediction,
     draw_sample=draw_sample,
     to_json=to_json,
-    demo="fcn_r18_shapes",
+    demo=Demo(config="fpn_r18_shapes", train=800, size=128),
     class_lists=KNOWN,
     merge=MergeSegmentations,
 )

@@ -50,7 +50,7 @@ SMALL: dict[str, Callable[..., Backbone]] = {
     "RegNetX": partial(backbones.RegNetX, size="400mf"),
     "Res2Net": partial(backbones.Res2Net, depth=50, out_indices=(0, 1)),
     "ResNeSt": partial(backbones.ResNeSt, depth=50, out_indices=(0, 1)),
-    "ResNet": partial(backbones.ResNet, depth=18),
+    "ResNet": partial(backbones.ResNet, depth=18, base_channels=8),
     "SCNet": partial(backbones.SCNet, depth=50, out_indices=(0, 1)),
     "SEResNet": partial(backbones.SEResNet, depth=50, out_indices=(0, 1)),
     "SSDVGG": backbones.SSDVGG,

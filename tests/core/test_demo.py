@@ -27,7 +27,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 def test_the_demo_of_pose_predicts_on_the_boxes_of_figures(commands, tmp_path):
     _, predict = commands("pose")
     boxes = predict[predict.index("--boxes-file") + 1]
-    assert boxes == str(tmp_path / "shapes" / "annotations" / "keypoints_val.json")
+    assert boxes == str(tmp_path / "shapes-pose" / "annotations" / "keypoints_val.json")
 
 
 def test_a_demo_predicts_with_the_config_that_it_trained(commands):

@@ -16,7 +16,7 @@ from omma.hooks.evaluation import worst_positions
 from omma.metrics import MetricReport, Ranking
 from omma.runner.evaluate import EvalResult
 from omma.structures import DataInfo, Meta
-from omma.task import Task
+from omma.task import Demo, Task
 from omma.visualization import read_rgb, write_rgb
 
 
@@ -61,7 +61,7 @@ def task(drawn: list) -> Task:
         draw=lambda image, prediction, info: drawn.append(prediction["scores"].tolist()) or image,
         draw_sample=lambda sample, info: sample["image"].permute(1, 2, 0).numpy(),
         to_json=lambda prediction, info: None,
-        demo="",
+        demo=Demo(config=""),
     )
 
 

@@ -95,6 +95,17 @@ def test_widths_and_strides_are_those_of_the_maps():
     assert tuple(64 // m.shape[2] for m in maps) == net.strides == (8, 32)
 
 
+def test_base_channels_scale_every_width():
+    net = ResNet(depth=50, base_channels=16)
+    assert net.out_channels == (64, 128, 256, 512)
+    maps = net(torch.zeros(1, 3, 64, 64))
+    assert tuple(m.shape[1] for m in maps) == net.out_channels
+    state = ResNet(depth=50).state_dict()
+    for name, value in net.state_dict().items():
+        if name.endswith("conv2.weight"):
+            assert [4 * side for side in value.shape[:2]] == list(state[name].shape[:2])
+
+
 def test_stages_after_the_last_map_are_not_built():
     assert not any(
         name.startswith("layer3") for name, _ in ResNet(depth=18, out_indices=(1,)).named_modules()

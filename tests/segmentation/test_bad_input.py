@@ -14,6 +14,7 @@ from PIL import Image
 from omma.cli.main import main
 from omma.data.shapes import make_shapes
 
+CONFIG = str(Path(__file__).with_name("fcn_shapes.yaml"))
 SMALL = [f"data.{split}.{words}" for split in ("train", "val") for words in ("workers=0", "batch_size=2")]
 CLASSES = 9
 
@@ -32,7 +33,7 @@ def root(world: Path, tmp_path: Path) -> Path:
 
 def train(root: Path, *words: object) -> int:
     out = root.parent / "run"
-    command = ["train", "fcn_r18_shapes", f"data.root={root}", "--fast-dev-run", "--out", out, *SMALL, *words]
+    command = ["train", CONFIG, f"data.root={root}", "--fast-dev-run", "--out", out, *SMALL, *words]
     return main([str(word) for word in command])
 
 
@@ -40,7 +41,7 @@ def check(root: Path, *words: object) -> int:
     command = [
         "data",
         "check",
-        "fcn_r18_shapes",
+        CONFIG,
         f"data.root={root}",
         "--out",
         root.parent / "sheets",
@@ -152,7 +153,7 @@ def test_a_folder_that_is_missing_or_empty_is_named(folder: str, refused, root: 
 
 def test_an_evaluation_is_refused_too(root: Path, capsys: pytest.CaptureFixture[str]):
     strange(sorted((root / "semantic" / "val").iterdir())[0])
-    words = ["test", "fcn_r18_shapes", "none", f"data.root={root}", "--device", "cpu", *SMALL]
+    words = ["test", CONFIG, "none", f"data.root={root}", "--device", "cpu", *SMALL]
     assert main(words) == 2
     assert "77 (5 pixels)" in capsys.readouterr().err
 

@@ -37,6 +37,7 @@ class ResNet(ResidualNet):
 
     Args:
         depth: number of layers.
+        base_channels: width of the stem and of the first stage's convolutions.
         style: position of a bottleneck's stride.
         groups: of the 3x3 convolutions of bottlenecks.
         width_per_group: their channels per group in the first stage; it doubles with each stage.
@@ -72,6 +73,7 @@ class ResNet(ResidualNet):
         self,
         *,
         depth: Depth,
+        base_channels: int = 64,
         style: Style = "pytorch",
         groups: int = 1,
         width_per_group: int = 64,
@@ -105,14 +107,14 @@ class ResNet(ResidualNet):
             raise ValueError("bricks are of plain networks, without deform, plugins, avg_down and deep_stem")
         if multi_grid is not None and len(multi_grid) != blocks[3]:
             raise ValueError(f"multi_grid needs {blocks[3]} dilations, one per block, got {multi_grid}")
-        widths = [64 * 2**i * block.expansion for i in range(4)]
+        widths = [base_channels * 2**i * block.expansion for i in range(4)]
         self.declare(out_indices, widths, (4, *stage_strides), frozen_stages)
         self.norm_eval = norm_eval
         self.recompute = recompute
         self.bricks = bricks
-        self.add_stem(64, norm, deep=deep_stem, bricks=stem_bricks or bricks)
+        self.add_stem(base_channels, norm, deep=deep_stem, bricks=stem_bricks or bricks)
         kind: type[ResidualBlock] = _BRICKS[block] if bricks else block
-        channels = 64
+        channels = base_channels
         for i in range(max(out_indices) + 1):
             form = BlockForm(
                 style=style,
@@ -128,7 +130,7 @@ class ResNet(ResidualNet):
             if multi_grid is not None and i == 3:
                 grid = multi_grid
             stride = stage_strides[i]
-            stage = make_stage(kind, channels, 64 * 2**i, stride=stride, form=form, dilations=grid)
+            stage = make_stage(kind, channels, base_channels * 2**i, stride=stride, form=form, dilations=grid)
             self.add_module(f"layer{i + 1}", stage)
             channels = widths[i]
         self.finish(

@@ -25,17 +25,17 @@ def run(args: argparse.Namespace) -> int:
     from omma.task import find_task
 
     task = find_task(args.task)
-    data, out = args.out / "shapes", _next_free(args.out / task.name)
+    demo = task.demo
+    data, out = args.out / f"shapes-{task.name}", _next_free(args.out / task.name)
     print(f"making the shapes world in {data}")
-    make_shapes(data, train=400, val=100)
+    make_shapes(data, train=demo.train, val=100, size=demo.size, clips=demo.clips)
     best = out / "checkpoints" / "best"
     settings = [f"data.root={data}", *args.overrides]
-    images, boxes = data / "images" / "val", []
-    if task.demo_boxes is not None:
-        boxes = ["--boxes-file", str(data / task.demo_boxes)]
+    boxes = [] if demo.boxes is None else ["--boxes-file", str(data / demo.boxes)]
+    source = str(data / demo.source)
     for command in (
-        ["train", task.demo, *settings, "--out", str(out)],
-        ["predict", task.demo, str(best), str(images), *settings, "--out", str(out / "predictions"), *boxes],
+        ["train", demo.config, *settings, "--out", str(out)],
+        ["predict", demo.config, str(best), source, *settings, "--out", str(out / "predictions"), *boxes],
     ):
         if code := main(command):
             return code
