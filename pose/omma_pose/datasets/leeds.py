@@ -159,8 +159,8 @@ def read_joints(path: Path) -> tuple[np.ndarray, int]:
     if len(wrong := np.argwhere(~np.isfinite(joints).all(axis=2) | ~np.isin(marks, (0, 1)))):
         image, joint = wrong[0]
         raise DataError(
-            f"{path}: image {image + 1}, joint {joint}: expected finite coordinates and a mark of 0 or 1, got "
-            f"{joints[image, joint].tolist()} ({len(wrong)} such joints)"
+            f"{path}: image {image + 1}, joint {joint}: expected finite coordinates and a mark of 0 or 1, "
+            f"got {joints[image, joint].tolist()} ({len(wrong)} such joints)"
         )
     # The extended set marks what is labelled, the original one what is hidden: all of it is labelled.
     visibility = 2 * marks if extended else 2 - marks
