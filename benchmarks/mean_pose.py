@@ -52,12 +52,14 @@ def main() -> None:
         metric.start(val.info)
     for index in range(len(val)):
         box, _, _ = owned(val, index)
+        size = box[2:] - box[:2]
         prediction: Prediction = {
             "boxes": box[None],
             "scores": torch.ones(1),
             "labels": torch.zeros(1, dtype=torch.int64),
-            "keypoints": (box[:2] + pose * (box[2:] - box[:2]))[None],
+            "keypoints": (box[:2] + pose * size)[None],
             "keypoint_scores": torch.ones(1, len(pose)),
+            "areas": size.prod()[None],
         }
         for metric in metrics:
             metric.update([prediction], [val.target(index)])
