@@ -85,7 +85,7 @@ class _Reader(KeypointReader):
 
     def __init__(self, path: Path, folder: Path, names: Path | None, margin: float) -> None:
         super().__init__(path)
-        self.folder, self.names, self.margin = folder, names, margin
+        self.folder, self.split, self.margin = folder, names, margin
         self.categories = {_PERSON: "person"}
 
     def read(self, wanted: tuple[str, ...] | None, report: Report) -> tuple[tuple[str, ...], Annotations]:
@@ -107,13 +107,13 @@ class _Reader(KeypointReader):
 
     def _wanted(self, count: int, digits: int) -> list[tuple[int, str]]:
         """Numbers from 1 and names of the images of the split."""
-        if self.names is None:
+        if self.split is None:
             return [(number, f"im{number:0{digits}d}.jpg") for number in range(1, count + 1)]
         found = []
-        for row, line in enumerate(read_lines(self.names), start=1):
+        for row, line in enumerate(read_lines(self.split), start=1):
             if not line.strip():
                 continue
-            where = f"{self.names}:{row}"
+            where = f"{self.split}:{row}"
             name = inside(line.strip(), where)
             stem = Path(name).stem.removeprefix("im")
             if not (stem.isdecimal() and 1 <= int(stem) <= count):
