@@ -31,9 +31,12 @@ class Segmentor(Model):
         auxiliary_head: heads that only learn, on intermediate maps; one, several or null.
         window: predict through a sliding window; null: on the whole image at once.
         preprocessor: images to network input.
+        label_stride: s; of each s x s pixels one is learnt from, another one in each step. Logits are coarser
+            than pixels anyway, and on a CPU losses of all pixels can take a third of a step.
 
     Raises:
-        ValueError: a head takes maps that aren't there or have other channels, or is in the wrong place.
+        ValueError: a head takes maps that aren't there or have other channels, or is in the wrong place, or
+            the stride isn't positive.
     """
 
     task: ClassVar[str] = "segmentation"
@@ -47,8 +50,12 @@ class Segmentor(Model):
         auxiliary_head: DecodeHead | tuple[DecodeHead, ...] | None = None,
         window: SlidingWindow | None = None,
         preprocessor: Preprocessor,
+        label_stride: int = 1,
     ) -> None:
         super().__init__()
+        if label_stride < 1:
+            raise ValueError(f"label_stride must be at least 1, got {label_stride}")
+        self.label_stride = label_stride
         self.preprocessor, self.backbone, self.neck = preprocessor, backbone, neck
         self.decode_head = nn.ModuleList(decode_head) if isinstance(decode_head, tuple) else decode_head
         if isinstance(auxiliary_head, tuple):
@@ -128,7 +135,7 @@ class Segmentor(Model):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The losses of all heads, ``decode.loss_ce``, ``aux.loss_ce`` and so on; ``decode_0`` of several."""
         x = self.preprocessor(batch.images)
-        maps, labels = self.maps(x), pixel_labels(batch, x)
+        maps, labels = self.maps(x), self.learnt(pixel_labels(batch, x))
         first, refining = self.decode_heads()
         outputs = first(maps)
         losses = named("decode_0" if refining else "decode", first.loss(outputs, labels))
@@ -140,6 +147,15 @@ class Segmentor(Model):
         for name, head in self.auxiliary_heads().items():
             losses |= named(name, head.loss(head(maps), labels))
         return losses
+
+    def learnt(self, labels: Tensor) -> Tensor:
+        """Of (N, H, W) labels those that this step learns from."""
+        step = self.label_stride
+        if step == 1:
+            return labels
+        # Drawn, as always the same pixel of a cell would move all borders towards it.
+        top, left = torch.randint(step, (2,)).tolist()
+        return labels[:, top::step, left::step]
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """The class of each original pixel."""
