@@ -1,10 +1,11 @@
-"""Heads that can't stand where they do are refused."""
+"""Which heads may stand where, and which pixels are learnt from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from omma.model import Preprocessor
 from omma_segmentation.losses import PixelCrossEntropy
@@ -38,3 +39,29 @@ def test_heads_in_a_row_must_fit_each_other(heads: Callable[[], tuple[MapHead, .
     preprocessor = Preprocessor(mean=(0, 0, 0), std=(1, 1, 1), divisor=1)
     with pytest.raises(ValueError, match=message):
         Segmentor(backbone=PlainBackbone((4,), (4,)), decode_head=heads(), preprocessor=preprocessor)
+
+
+def segmentor(label_stride: int) -> Segmentor:
+    preprocessor = Preprocessor(mean=(0, 0, 0), std=(1, 1, 1), divisor=1)
+    backbone = PlainBackbone((4,), (4,))
+    return Segmentor(
+        backbone=backbone, decode_head=fcn(), preprocessor=preprocessor, label_stride=label_stride
+    )
+
+
+def test_all_pixels_are_learnt_from_unless_told_otherwise():
+    labels = torch.arange(35).view(1, 5, 7)
+    assert torch.equal(segmentor(1).learnt(labels), labels)
+
+
+def test_one_pixel_of_each_cell_is_learnt_from_and_all_have_their_turn():
+    torch.manual_seed(0)
+    model, labels = segmentor(2), torch.arange(2 * 6 * 8).view(2, 6, 8)
+    cells = labels.unfold(1, 2, 2).unfold(2, 2, 2).flatten(3)  # (N, 3, 4, pixels of a cell)
+    turns = [int((cells == model.learnt(labels)[..., None]).all(dim=(0, 1, 2)).nonzero()) for _ in range(40)]
+    assert set(turns) == {0, 1, 2, 3}
+
+
+def test_a_stride_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="label_stride must be at least 1, got 0"):
+        segmentor(0)
