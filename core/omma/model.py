@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from omma.registry import register
 from omma.structures import Batch, Prediction, Skeleton
 
+Sees = Literal["image", "object", "clip"]
+
 
 @dataclass(frozen=True)
 class Canvas:
@@ -144,9 +146,9 @@ class Model(nn.Module, ABC):
     """Name of the task package's ``Task`` (metrics, drawing, JSON form)."""
     static_graph: ClassVar[bool] = True
     """Whether every step uses the same parameters; false where ``loss`` may leave some of them out."""
-    sees: ClassVar[Literal["image", "object"]] = "image"
-    """What a sample shows: all of an image, or one object of it, the box in ``boxes``. Which objects there
-    are, annotations say, or the stage before in a chain of models."""
+    sees: ClassVar[Sees] = "image"
+    """What a sample shows: all of an image, or one object of it, the box in ``boxes``; or a clip of many
+    images. Which objects there are, annotations say, or the stage before in a chain of models."""
     preprocessor: Preprocessor
     skeleton: Skeleton | None = None
     """The key points that it predicts, where it predicts any."""

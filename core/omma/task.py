@@ -28,12 +28,9 @@ class Demo:
     """Images to learn from."""
     size: int = 192
     """Side of the images, pixels."""
-    clips: int = 0
-    """Clips to learn from."""
-    source: str = "images/val"
-    """What it predicts on: a path in the folder of the shapes world."""
     boxes: str | None = None
-    """Annotations whose boxes it predicts on, where models see one object at a time; likewise."""
+    """Annotations whose boxes it predicts on, where models see one object at a time: a path in the folder of
+    the shapes world."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,8 @@ class Task:
     """A (transformed) sample with its annotations -> (H, W, 3) uint8 RGB."""
     to_json: Callable[[Prediction, DataInfo], Any]
     """A prediction as plain JSON values."""
-    demo: Demo
+    demo: Demo | None = None
+    """Null: there is none."""
     class_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names behind a word that ``data.classes`` may be, such as ``coco``."""
     merge: Callable[[], Merge] | None = None

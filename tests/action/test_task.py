@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torchvision import tv_tensors
 
+from omma.errors import SetupError
+from omma.inference import Predictor
 from omma.structures import DataInfo
 from omma_action.task import TASK
 
@@ -50,3 +53,9 @@ def test_volumes_are_drawn_as_their_highest_map():
     volume[0, 1, 0, 4, 5] = 1
     sheet = TASK.draw_sample({"volume": volume, "labels": torch.tensor([0])}, INFO)
     assert sheet.max() == 255
+
+
+def test_prediction_on_single_images_is_refused():
+    name = "tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb"
+    with pytest.raises(SetupError, match="looks at clips"):
+        Predictor(name, None, device="cpu")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from omma.cli import demo
+from omma.errors import SetupError
 
 
 @pytest.fixture
@@ -35,3 +36,8 @@ def test_a_demo_predicts_with_the_config_that_it_trained(commands):
     assert train[:2] == ["train", predict[1]]
     assert {word for word in train if "=" in word} == {word for word in predict if "=" in word}
     assert "--boxes-file" not in predict
+
+
+def test_a_task_without_a_demo_says_so(commands):
+    with pytest.raises(SetupError, match="action has no demo"):
+        commands("action")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from omma.backbones import Backbone
-from omma.model import Model, Preprocessor
+from omma.model import Model, Preprocessor, Sees
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma_action.models.clip_backbone import ClipBackbone
@@ -36,6 +36,7 @@ class Recognizer(Model):
     """
 
     task: ClassVar[str] = "action"
+    sees: ClassVar[Sees] = "clip"
 
     def __init__(
         self,

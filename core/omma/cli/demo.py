@@ -25,17 +25,18 @@ def run(args: argparse.Namespace) -> int:
     from omma.task import find_task
 
     task = find_task(args.task)
-    demo = task.demo
+    if (demo := task.demo) is None:
+        raise SetupError(f"{task.name} has no demo")
     data, out = args.out / f"shapes-{task.name}", _next_free(args.out / task.name)
     print(f"making the shapes world in {data}")
-    make_shapes(data, train=demo.train, val=100, size=demo.size, clips=demo.clips)
+    make_shapes(data, train=demo.train, val=100, size=demo.size)
+    images = str(data / "images" / "val")
     best = out / "checkpoints" / "best"
     settings = [f"data.root={data}", *args.overrides]
     boxes = [] if demo.boxes is None else ["--boxes-file", str(data / demo.boxes)]
-    source = str(data / demo.source)
     for command in (
         ["train", demo.config, *settings, "--out", str(out)],
-        ["predict", demo.config, str(best), source, *settings, "--out", str(out / "predictions"), *boxes],
+        ["predict", demo.config, str(best), images, *settings, "--out", str(out / "predictions"), *boxes],
     ):
         if code := main(command):
             return code

@@ -55,7 +55,7 @@ class Predictor:
     Raises:
         ConfigError: the config is wrong.
         WeightsError: the weights are missing, damaged or of another model or other classes.
-        SetupError: the device isn't there, or views can't be merged in the model's task.
+        SetupError: the device isn't there, views can't be merged in the model's task, or it sees clips.
         ValueError: batch size or threshold out of range.
     """
 
@@ -85,6 +85,11 @@ class Predictor:
         views = views_of(plan, loader) if tta else None
         self.transforms = views or Compose(transforms=own_transforms(loader))
         self.model: Model = plan["model"].build()
+        if self.model.sees == "clip":
+            raise SetupError(
+                f"{self.config.name} looks at clips, and predictions are made on single images: "
+                "list the clips in a data set and run omma test"
+            )
         self.task = find_task(self.model.task)
         self.info = DataInfo(_classes(self.config, self.task, weights), skeleton=self.model.skeleton)
         if weights is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from omma.backbones import Backbone
-from omma.model import Model, Preprocessor
+from omma.model import Model, Preprocessor, Sees
 from omma.necks import Neck
 from omma.registry import register
 from omma.structures import Batch, Prediction, Skeleton
@@ -37,7 +37,7 @@ class TopDown(Model):
     """
 
     task: ClassVar[str] = "pose"
-    sees: ClassVar[Literal["image", "object"]] = "object"
+    sees: ClassVar[Sees] = "object"
     keypoint_weights: Tensor | None
 
     def __init__(
