@@ -63,7 +63,7 @@ def narrow(head: Part) -> Part:
     """A head with at most 16 channels of its own in each layer."""
     widths: Any = {
         key: tuple(min(width, 16) for width in head.arguments[key])
-        for key in ("deconv_channels", "conv_channels")
+        for key in ("deconv_channels", "deconv_groups", "conv_channels")
         if key in head.arguments
     }
     return replace(head, arguments=head.arguments | widths)
