@@ -18,6 +18,7 @@ from omma.registry import register
 from omma.structures import Skeleton
 from omma_pose.datasets.coco import CocoKeypoints
 from omma_pose.datasets.keypoint_reader import FILLED, KeypointReader
+from omma_pose.datasets.matrices import read_matrix
 from omma_pose.datasets.skeletons import LSP
 
 _JOINTS, _VALUES = 14, 3
@@ -143,12 +144,7 @@ def read_joints(path: Path) -> tuple[np.ndarray, int]:
     Raises:
         DataError: the file can't be read, or holds something else.
     """
-    from scipy.io import loadmat, matlab
-
-    try:
-        joints = np.asarray(loadmat(path)["joints"], np.float64)
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, matlab.MatReadError) as error:
-        raise DataError(f"{path}: expected Leeds Sports' joints.mat with 'joints'; {error!r:.200}") from None
+    joints = read_matrix(path, "joints", of="Leeds Sports' joints.mat")
     extended = joints.shape[:2] == (_JOINTS, _VALUES)
     if joints.ndim != 3 or not (extended or joints.shape[:2] == (_VALUES, _JOINTS)):
         raise DataError(

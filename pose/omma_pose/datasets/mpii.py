@@ -21,6 +21,7 @@ from omma.registry import register
 from omma.structures import Skeleton, Target
 from omma_pose.datasets.coco import CocoKeypoints
 from omma_pose.datasets.keypoint_reader import FILLED, KeypointReader
+from omma_pose.datasets.matrices import read_matrix
 from omma_pose.datasets.skeletons import MPII
 
 HEIGHT = 200.0
@@ -110,14 +111,7 @@ def read_heads(path: Path) -> np.ndarray:
     Raises:
         DataError: the file can't be read, has no such boxes, or one of them has no size.
     """
-    from scipy.io import loadmat, matlab
-
-    try:
-        boxes = np.asarray(loadmat(path)["headboxes_src"], np.float64)
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, matlab.MatReadError) as error:
-        raise DataError(
-            f"{path}: expected MPII's mpii_gt_val.mat with 'headboxes_src'; {error!r:.200}"
-        ) from None
+    boxes = read_matrix(path, "headboxes_src", of="MPII's mpii_gt_val.mat")
     if boxes.ndim != 3 or boxes.shape[:2] != (2, 2):
         raise DataError(f"{path}: expected 'headboxes_src' of shape (2, 2, people), got {boxes.shape}")
     sizes = HEAD_SHARE * np.linalg.norm(boxes[1] - boxes[0], axis=0)

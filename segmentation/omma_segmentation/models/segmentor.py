@@ -31,8 +31,8 @@ class Segmentor(Model):
         auxiliary_head: heads that only learn, on intermediate maps; one, several or null.
         window: predict through a sliding window; null: on the whole image at once.
         preprocessor: images to network input.
-        label_stride: s; of each s x s pixels one is learnt from, another one in each step. Logits are coarser
-            than pixels anyway, and on a CPU losses of all pixels can take a third of a step.
+        label_stride: s; of each s x s pixels one is learnt from, drawn anew in each step. Logits are coarser
+            than pixels anyway, and on a CPU the losses of all pixels take their time.
 
     Raises:
         ValueError: a head takes maps that aren't there or have other channels, or is in the wrong place, or
