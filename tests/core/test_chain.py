@@ -12,7 +12,7 @@ from PIL import Image
 
 from omma.cli.main import main
 from omma.errors import DataError, SetupError
-from omma.inference import BoxFeed, Chain, KeypointNMS, Predictor, Smoothing
+from omma.inference import BoxFeed, Chain, KeypointNMS, Predictor, Smoothing, Tracking
 
 from .chain_parts import Known, write_config
 from .test_predictor import CONFIG as FINDER
@@ -144,6 +144,12 @@ def test_stages_for_key_points_follow_a_model_that_predicts_some(tmp_path: Path,
 def test_a_chain_without_a_model_is_refused():
     with pytest.raises(SetupError, match="needs a model"):
         Chain([Known([DOG])])
+
+
+def test_what_finds_nothing_itself_can_not_be_first(tmp_path):
+    (tmp_path / "toy.yaml").write_text(FINDER)
+    with pytest.raises(SetupError, match="begins with a Predictor or a BoxFile, not with Tracking"):
+        Chain([Tracking(), Predictor(tmp_path / "toy.yaml", None, device="cpu")])
 
 
 @pytest.mark.parametrize("arguments", [{"of": ()}, {"of": "person"}, {"nms": 1.5}, {"at_once": 0}])

@@ -58,13 +58,17 @@ class Chain:
             found before them, ``KeypointNMS``, ``Tracking``, ``Smoothing``, or anything that is a ``Stage``.
 
     Raises:
-        SetupError: a stage can't follow the one before, or there is no model.
+        SetupError: a stage can't be first or can't follow the one before, or there is no model.
     """
 
     def __init__(self, stages: Sequence[Opening | Stage]) -> None:
         models = [stage for stage in stages if isinstance(stage, Predictor)]
         if not models:
             raise SetupError("a chain needs a model: a Predictor among its stages")
+        if not callable(stages[0]):
+            raise SetupError(
+                f"a chain begins with a Predictor or a BoxFile, not with {type(stages[0]).__name__}"
+            )
         self.first, self.rest = cast(Opening, stages[0]), cast("list[Stage]", list(stages[1:]))
         self.config = models[-1].config
         self.info = self.first.info
