@@ -5,7 +5,9 @@ import pytest
 
 from omma.data.annotations import Report
 from omma.data.dataset import ConcatDataset, RepeatDataset, Subset
+from omma.data.mixed import MixedDataset, Stage
 from omma.data.summary import reports, spread, summarise
+from omma.data.transforms import Compose, RandomFlip
 
 from .small_dataset import Noise
 
@@ -34,6 +36,28 @@ def test_samples_and_targets_count_in_the_view():
     view = Subset(dataset=ConcatDataset(datasets=(noise(2, 5), noise(3, 7))), indices=(4, 0))
     assert (view[0]["meta"].index, view[0]["meta"].height, view[0]["meta"].width) == (0, 3, 7)
     assert view.target(1)["index"] == 1
+
+
+class Shown(Noise):
+    """Noise that says which transforms it is behind."""
+
+    transforms = Compose(transforms=[])
+
+    def __getitem__(self, index):
+        return {**super().__getitem__(index), "behind": self.transforms}
+
+
+def test_other_transforms_reach_what_is_read_inside_and_nothing_is_mixed():
+    reader = Shown([(1, 1), (2, 2)])
+    mixed = MixedDataset(dataset=reader, stages=[Stage(transforms=[lambda sample: {**sample, "mixed": 1}])])
+    whole = ConcatDataset(datasets=(RepeatDataset(dataset=mixed, times=2), reader))
+    assert whole[0]["mixed"]
+    plain = Compose(transforms=[RandomFlip()])
+    other = whole.behind(plain)
+    assert len(other) == len(whole)
+    assert all(other[i]["behind"] is plain and "mixed" not in other[i] for i in range(len(other)))
+    assert reader[0]["behind"] is Shown.transforms
+    assert whole[0]["mixed"]
 
 
 def test_a_view_ends_where_it_ends():

@@ -243,15 +243,13 @@ def shortened(settings: Train) -> Train:
 
 def overfitted(train: Any, val: Any, count: int) -> tuple[Any, Any]:
     """Loaders of the first ``count`` training images, with the transforms of ``val`` where it has some."""
-    import copy
     from dataclasses import replace
 
     from omma.data.dataset import Subset
 
     dataset = train.dataset
-    if val is not None and hasattr(dataset, "transforms") and hasattr(val.dataset, "transforms"):
-        dataset = copy.copy(dataset)
-        dataset.transforms = val.dataset.transforms
+    if val is not None:
+        dataset = dataset.behind(val.dataset.transforms)
     few = Subset(dataset=dataset, first=count)
     size = min(train.batch_size, len(few))
     return (

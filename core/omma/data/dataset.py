@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import cast
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from omma.data.images import read_image
+from omma.data.transforms.base import AnyTransform, Compose
 from omma.errors import DataError
 from omma.registry import register
 from omma.structures import DataInfo, Sample, Target
@@ -25,6 +27,8 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
     info: DataInfo
     counted: str = "objects"
     """What ``class_counts`` counts."""
+    transforms: AnyTransform = Compose(transforms=())
+    """What each sample goes through once it is read."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -43,6 +47,10 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         Most data sets know neither.
         """
         return self[index]
+
+    def behind(self, transforms: AnyTransform) -> Dataset:
+        """The same samples behind other transforms than its own, each by itself."""
+        return _with(self, transforms=transforms)
 
     @abstractmethod
     def target(self, index: int) -> Target:
@@ -103,7 +111,7 @@ class View(Dataset):
                     f"expected data sets of the same classes, got {classes} and {other.info.classes}"
                 )
         self.info, self.counted = datasets[0].info, datasets[0].counted
-        self.datasets = tuple(datasets)
+        self.datasets, self.transforms = tuple(datasets), datasets[0].transforms
         self.table = torch.from_numpy(table)
 
     def __len__(self) -> int:
@@ -120,6 +128,10 @@ class View(Dataset):
         places = [self.locate(mate) for mate in mates]
         own = [place for other, place in places if other is dataset]
         return self._counted(dataset.sample_at(position, epoch=epoch, mates=own), index)
+
+    def behind(self, transforms: AnyTransform) -> Dataset:
+        """Likewise for all of the data sets."""
+        return _with(self, transforms=transforms, datasets=tuple(d.behind(transforms) for d in self.datasets))
 
     def _counted(self, sample: Sample, index: int) -> Sample:
         return cast(Sample, {**sample, "meta": replace(sample["meta"], index=int(index))})
@@ -219,6 +231,12 @@ class Subset(View):
                 f"expected indices from 0 to {len(dataset) - 1}, got {list(indices or ())!r:.80}"
             )
         super().__init__([dataset], _rows(0, chosen))
+
+
+def _with(dataset: Dataset, **changes: object) -> Dataset:
+    changed = copy(dataset)
+    vars(changed).update(changes)
+    return changed
 
 
 def _rows(which: int, positions: np.ndarray) -> np.ndarray:

@@ -57,6 +57,7 @@ class MixedDataset(Dataset):
         if kept < 1:
             raise ValueError(f"kept must be at least 1, got {kept}")
         self.info, self.counted = dataset.info, dataset.counted
+        self.transforms = dataset.transforms
         self.dataset, self.stages, self.partners, self.kept = dataset, tuple(stages), partners, kept
         self._recent: OrderedDict[int, Sample] = OrderedDict()
 
@@ -71,6 +72,10 @@ class MixedDataset(Dataset):
         """See ``Dataset.sample_at``."""
         stage = [stage for stage in self.stages if stage.from_epoch <= epoch][-1]
         return self._run(stage.transforms, index, mates)
+
+    def behind(self, transforms: AnyTransform) -> Dataset:
+        """The single samples, none of them mixed."""
+        return self.dataset.behind(transforms)
 
     def target(self, index: int) -> Target:
         """Ground truth of sample ``index`` alone."""

@@ -15,7 +15,7 @@ from omma.data.annotations import Annotations, Report
 from omma.data.columns import with_objects
 from omma.data.dataset import Dataset
 from omma.data.images import read_image, read_label_map
-from omma.data.transforms import AnyTransform
+from omma.data.transforms import AnyTransform, Compose
 from omma.errors import DataError
 from omma.ops import decode_masks
 from omma.structures import DataInfo, Meta, Polygons, Sample, Target
@@ -61,7 +61,7 @@ class DetectionDataset(Dataset):
     ) -> None:
         self.info = DataInfo(classes)
         self.semantic = semantic
-        self.folder, self.report, self.transforms = folder, report, transforms
+        self.folder, self.report, self.transforms = folder, report, Compose(transforms=transforms)
         self.masks, self.on_error = masks, on_error
         if drop_empty:
             keep = with_objects(annotations)
@@ -90,11 +90,11 @@ class DetectionDataset(Dataset):
         if not 0 <= index < len(self):
             raise IndexError(f"there are {len(self)} samples, got index {index}")
         if self.on_error == "raise":
-            return self._transformed(self.read(index))
+            return self.transforms(self.read(index))
         for ahead in range(_MOST_IN_A_ROW):
             position = (index + ahead) % len(self)
             try:
-                return self._transformed(self.read(position))
+                return self.transforms(self.read(position))
             except DataError as error:
                 if not self.broken[position]:
                     _log.warning("skipped: %s", error)
@@ -204,11 +204,6 @@ class DetectionDataset(Dataset):
                 f"{classes.shape[1]} x {classes.shape[0]}"
             )
         return tv_tensors.Mask(classes.to(torch.uint8))
-
-    def _transformed(self, sample: Sample) -> Sample:
-        for transform in self.transforms:
-            sample = transform(sample)
-        return sample
 
 
 def _boxes(boxes: Tensor, size: tuple[int, int]) -> tv_tensors.BoundingBoxes:
