@@ -27,6 +27,7 @@ class UPerHead(FeatureHead):
         norm: kind of the norms.
         dropout: share of channels.
         align_corners: how maps and logits are resized.
+        sub_pixels: logits of s x s places for each position of the finest map.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class UPerHead(FeatureHead):
         norm: NormKind = "sync_bn",
         dropout: float = 0.1,
         align_corners: bool = False,
+        sub_pixels: int = 1,
     ) -> None:
         super().__init__(
             in_channels=in_channels,
@@ -50,6 +52,7 @@ class UPerHead(FeatureHead):
             loss=loss,
             dropout=dropout,
             align_corners=align_corners,
+            sub_pixels=sub_pixels,
         )
         *finer, coarsest = in_channels
         self.psp_modules = PyramidPooling(
