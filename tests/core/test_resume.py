@@ -23,6 +23,7 @@ MATRIX = {
     "adamw bf16": {"recipe": AdamW(lr=0.01), "precision": "bf16"},
     "adam fp16": {"recipe": Adam(lr=0.01), "precision": "fp16"},
     "uneven accumulation": {"accumulate": 3},
+    "channels last": {"channels_last": True, "recipe": AdamW(lr=0.01), "ema": EMASettings(decay=0.9)},
 }
 
 

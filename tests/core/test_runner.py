@@ -107,6 +107,17 @@ def test_accumulated_batches_equal_one_large_batch(new_run, tmp_path):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
 
 
+def test_the_layout_in_memory_does_not_change_what_is_learnt(new_run, tmp_path):
+    plain = {"plain": True, "steps": 3, "recipe": SGD(lr=0.1), "val": False}
+    runs = [new_run(tmp_path / str(last), channels_last=last, **plain) for last in (False, True)]
+    for run in runs:
+        run.train()
+    assert runs[1].model.backbone[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert not runs[1].model.backbone[0].weight.is_contiguous()
+    for a, b in zip(runs[0].model.parameters(), runs[1].model.parameters()):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+
 def test_gradients_are_clipped_to_the_norm(new_run, tmp_path):
     run = new_run(tmp_path, steps=1, clip_norm=1e-3, recipe=SGD(lr=1.0, momentum=0.0))
     before = [p.detach().clone() for p in run.model.parameters()]
@@ -242,6 +253,11 @@ def test_a_missing_gpu_is_told(new_run, tmp_path):
 def test_ddp_without_torchrun_is_told(new_run, tmp_path):
     with pytest.raises(SetupError, match="torchrun"):
         new_run(tmp_path, steps=1, parallel="ddp")
+
+
+def test_channels_last_is_refused_where_weights_are_sharded():
+    with pytest.raises(ValueError, match="channels_last can't be had under fsdp"):
+        Train(steps=1, channels_last=True, parallel="fsdp")
 
 
 @pytest.mark.parametrize("words", [{}, {"epochs": 1, "steps": 5}])

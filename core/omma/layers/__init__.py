@@ -13,6 +13,7 @@ from omma.layers.init import init_conv, prior_bias
 from omma.layers.inverted_residual import InvertedResidual, rounded
 from omma.layers.map_block import MapBlock
 from omma.layers.masked_conv import MaskedConv2d
+from omma.layers.memory_format import lay_channels_last
 from omma.layers.non_local import NonLocal2d
 from omma.layers.norm import LayerNorm2d, NormForm, NormKind, make_norm, norm_name
 from omma.layers.resize import resize
@@ -63,6 +64,7 @@ __all__ = [
     "SyncBatchNorm",
     "WindowMean",
     "init_conv",
+    "lay_channels_last",
     "make_norm",
     "norm_name",
     "prior_bias",

@@ -20,7 +20,7 @@ from omma.config import Config
 from omma.data.loader import LoaderSettings, make_train_loader
 from omma.errors import OmmaError, SetupError
 from omma.hooks.base import Hook
-from omma.layers import synchronize_batch_norms
+from omma.layers import lay_channels_last, synchronize_batch_norms
 from omma.metrics import Metric
 from omma.model import Model
 from omma.optim import EMA, Optimizer, Schedule
@@ -120,6 +120,8 @@ class Runner:
         if settings.sync_bn:
             synchronize_batch_norms(model)
         self.model = model.to(self.device)
+        if settings.channels_last:
+            lay_channels_last(self.model)
         if settings.compile:
             for unit in model.compile_units():
                 unit.compile()

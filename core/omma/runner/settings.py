@@ -31,6 +31,8 @@ class Train:
     """``auto``: ddp under torchrun with several processes, else none."""
     sync_bn: bool = False
     """Batch norms take their statistics over the batches of all processes."""
+    channels_last: bool = False
+    """Lay the weights of convolutions out by position: faster on CPUs and, in half precision, on GPUs."""
     accumulate: int = 1
     """Batches per step."""
     clip_norm: float | None = None
@@ -84,6 +86,8 @@ class Train:
                 raise ValueError(f"{name} must be positive, got {value}")
         if self.eval_each_epoch_from is not None and self.epochs is None:
             raise ValueError("eval_each_epoch_from needs a run whose length is given in epochs")
+        if self.channels_last and self.parallel == "fsdp":
+            raise ValueError("channels_last can't be had under fsdp, which shards rows of weights")
         self.time_limit()
         if (patience := self.patience()) is not None and patience <= 0:
             raise ValueError(f"timeout must be positive, got {self.timeout}")
