@@ -13,7 +13,7 @@ from omma.errors import DataError
 from omma_action.datasets.clips import read_list
 from omma_action.datasets.frame_folders import FrameFolders
 from omma_action.datasets.sampling import Clips, Segments
-from omma_action.datasets.videos import VideoDataset, VideoFile
+from omma_action.datasets.videos import VideoDataset, VideoFolders
 
 
 def write_video(path: Path, frames: int = 20) -> None:
@@ -60,23 +60,81 @@ def test_targets_and_counts_need_no_video(root: Path):
         dataset[0]
 
 
-def test_frames_may_be_asked_for_in_any_order_and_often(root: Path):
-    video = VideoFile(root / "videos" / "a.avi")
-    assert (video.total, video.rate) == (20, 10)
-    frames = video.read(np.array([9, 3, 3, 0]))
-    assert frames.mean((1, 2, 3)) == pytest.approx([108, 36, 36, 0], abs=4)
-    assert video.read(np.array([1])).mean() == pytest.approx(12, abs=4)
+TABLE = """path,name,label,start,end,frames
+a.avi,jump,0,0.5,1.0,20
+"two words.avi",run,2,,,8
+a.avi,run,2,1.5,,
+"""
 
 
-def test_behind_the_end_of_a_video_that_was_cut_off_comes_the_last_frame_asked_for(root: Path):
-    path = root / "videos" / "a.avi"
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
-    video = VideoFile(path)
-    if video.total < 20:
-        pytest.skip("this OpenCV counts the frames that are left")
-    with pytest.warns(UserWarning, match="cut off"):
-        frames = video.read(np.array([0, 1, 18, 19]))
-    assert frames.mean((1, 2, 3)) == pytest.approx([0, 12, 12, 12], abs=4)
+def test_tables_have_names_of_classes_and_times_of_clips(root: Path):
+    (root / "list.csv").write_text(TABLE)
+    arguments = {"root": str(root), "folder": "videos", "num_classes": 3, "annotations": "list.csv"}
+    named = VideoDataset(
+        **arguments, classes=("run", "jump", "fall"), sampling=Segments(segments=1, random=False)
+    )
+    assert [named.target(i)["labels"].tolist() for i in range(3)] == [[1], [0], [0]]
+    middles = [brightness(named[i]["video"])[0] for i in range(3)]
+    assert middles == pytest.approx([12 * 7, 12 * 4, 12 * 17], abs=4)
+    numbered = VideoDataset(**arguments, sampling=Segments(segments=1))
+    assert [numbered.target(i)["labels"].tolist() for i in range(3)] == [[0], [2], [2]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.avi,1\n", r"list\.csv:1: expected a line that names the columns, 'path'"),
+        ("path,label\na.avi,x\n", r"list\.csv:2: expected the number of a class in 'label', found 'x'"),
+        ("path,label\na.avi\n", r"list\.csv:2: expected 2 columns"),
+        ("path,name\na.avi,swim\n", r"list\.csv:2: 'swim' is none of the classes, run, jump, fall"),
+        ("path,label,start,end\na.avi,1,3,2\n", r"list\.csv:2: expected 'start' before 'end', found 3 and 2"),
+        ("path,label,start\na.avi,1,soon\n", r"list\.csv:2: expected seconds in 'start', found 'soon'"),
+        ("path,label\n../a.avi,1\n", r"list\.csv:2: the file name .* is refused"),
+        ("path,label\n", r"list\.csv: expected lines of clips"),
+    ],
+)
+def test_tables_that_are_wrong_are_refused_with_their_line(root: Path, text: str, message: str):
+    (root / "list.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        VideoDataset(
+            root=str(root),
+            annotations="list.csv",
+            folder="videos",
+            classes=("run", "jump", "fall"),
+            num_classes=3,
+            sampling=Segments(segments=1),
+        )
+
+
+def test_a_clip_behind_the_end_of_its_video_is_an_error(root: Path):
+    (root / "list.csv").write_text("path,label,start,end\na.avi,1,5,6\n")
+    dataset = VideoDataset(
+        root=str(root), annotations="list.csv", folder="videos", num_classes=2, sampling=Segments(segments=1)
+    )
+    with pytest.raises(DataError, match=r"a\.avi: has no frame from 5 s to 6 s, only up to 1\.90 s"):
+        dataset[0]
+    assert "no frame from 5 s" in (dataset.problem(0) or "")
+
+
+def test_folders_are_classes(tmp_path: Path):
+    write_video(tmp_path / "run" / "a.avi")
+    write_video(tmp_path / "jump" / "deep" / "b.avi", 8)
+    (tmp_path / "run" / "notes.txt").write_text("no video")
+    arguments = {"folder": str(tmp_path), "num_classes": 2, "sampling": Segments(segments=2, random=False)}
+    dataset = VideoFolders(**arguments)
+    assert dataset.info.classes == ("jump", "run")
+    assert [dataset.target(i)["labels"].tolist() for i in range(2)] == [[0], [1]]
+    assert brightness(dataset[0]["video"]) == pytest.approx([24, 72], abs=4)
+    assert VideoFolders(**arguments, classes=("run", "jump")).target(0)["path"].endswith("a.avi")
+    with pytest.raises(DataError, match="not on both sides are jump, swim"):
+        VideoFolders(**arguments, classes=("run", "swim"))
+
+
+def test_clips_shorter_than_what_is_looked_at_begin_again(root: Path):
+    """Eight frames, of which every second of twelve positions is looked at: the ninth is the first again."""
+    dataset = videos(root, sampling=Clips(frames=6, step=2, random=False))
+    expected = [12 * i for i in (0, 2, 4, 6, 0, 2)]
+    assert brightness(dataset[1]["video"]) == pytest.approx(expected, abs=4)
 
 
 def test_what_is_no_video_is_an_error(root: Path):

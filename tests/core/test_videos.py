@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -35,8 +36,9 @@ def test_frames_come_in_order_with_their_rate(suffix, whole):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         frames = list(read_video(whole[suffix]))
-    assert [rate for _, rate in frames] == [10] * 20
-    assert [int(frame.mean()) for frame, _ in frames] == pytest.approx([12 * i for i in range(20)], abs=6)
+    assert [frame.rate for frame in frames] == [10] * 20
+    assert [frame.time for frame in frames] == pytest.approx([i / 10 for i in range(20)])
+    assert [int(frame.image.mean()) for frame in frames] == pytest.approx([12 * i for i in range(20)], abs=6)
 
 
 def test_frames_are_rgb(tmp_path):
@@ -44,20 +46,20 @@ def test_frames_are_rgb(tmp_path):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
     writer.write(np.full((48, 64, 3), (0, 0, 250), np.uint8))
     writer.release()
-    (frame, _), *_ = read_video(path)
-    assert frame[20, 20].tolist() == pytest.approx([250, 0, 0], abs=8)
+    shown, *_ = read_video(path)
+    assert shown.image[20, 20].tolist() == pytest.approx([250, 0, 0], abs=8)
 
 
 def test_frames_of_too_many_pixels_are_refused_before_one_is_decoded(whole, monkeypatch):
     monkeypatch.setattr(videos, "MAX_PIXELS", 64 * 48 - 1)
-    monkeypatch.setattr(videos, "_next", lambda capture: pytest.fail("decoded"))
+    monkeypatch.setattr(videos, "_next", lambda frames: pytest.fail("decoded"))
     with pytest.raises(DataError, match=r"clip\.mp4: expected frames of at most 3071 pixels, found 64 x 48"):
         list(read_video(whole[".mp4"]))
 
 
 def test_a_size_that_the_header_is_silent_about_is_seen_in_the_frames(whole, monkeypatch):
     monkeypatch.setattr(videos, "MAX_PIXELS", 100 * 100)
-    monkeypatch.setattr(videos, "_next", lambda capture: np.zeros((200, 100, 3), np.uint8))
+    monkeypatch.setattr(videos, "_next", lambda frames: av.VideoFrame(100, 200, "rgb24"))
     with pytest.raises(DataError, match="found 100 x 200"):
         list(read_video(whole[".mp4"]))
 
@@ -70,7 +72,7 @@ def test_a_video_that_claims_too_many_frames_is_refused(whole, monkeypatch):
 
 def test_a_video_without_an_end_is_refused(whole, monkeypatch):
     monkeypatch.setattr(videos, "MAX_FRAMES", 50)
-    monkeypatch.setattr(videos, "_next", lambda capture: np.zeros((48, 64, 3), np.uint8))
+    monkeypatch.setattr(videos, "_next", lambda frames: av.VideoFrame(64, 48, "rgb24"))
     with pytest.raises(DataError, match="at most 50 frames, found 51"):
         list(read_video(whole[".mp4"]))
 
@@ -122,8 +124,8 @@ def test_videos_with_bytes_changed(suffix, edits, end, whole, tmp_path):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(data[: int(end * len(data))])
     try:
-        for frame, rate in read_video(path):
-            assert frame.dtype == np.uint8
-            assert rate > 0
+        for shown in read_video(path):
+            assert shown.image.dtype == np.uint8
+            assert shown.rate > 0
     except DataError as error:
         assert path.name in str(error)  # noqa: PT017

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import warnings
+import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from omma.data.paths import under
+from omma.data.lines import read_lines
+from omma.data.paths import inside, under
 from omma.data.transforms import AnyTransform
+from omma.data.videos import VideoFile
 from omma.errors import DataError
 from omma.registry import register
-from omma_action.datasets.clips import ClipDataset, ClipSource, read_list
+from omma_action.datasets.clips import ClipDataset, ClipSource, Entry, read_list
 from omma_action.datasets.sampling import Sampling
 
-_USUAL_RATE = 25.0
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
+_COLUMNS = ("path", "label", "name", "start", "end", "frames")
 
 
 @register
 class VideoDataset(ClipDataset):
-    """Video files, by a list with a line ``name label`` for each, or ``name label label ...``.
+    """Video files, by a list of them.
+
+    A list is a text with a line ``name label`` for each clip, or ``name label label ...``; or a table
+    (``.csv``) whose first line names its columns. ``path`` there must be. ``name`` has the names of the
+    classes, ``label`` their numbers; where there are both and the classes are named, the names count.
+    Several are separated by spaces (numbers) or semicolons (names). ``start`` and ``end`` are seconds in the
+    video between which the clip lies; empty: the whole video. ``frames`` says how many there are.
 
     Args:
         annotations: the list.
@@ -48,7 +57,12 @@ class VideoDataset(ClipDataset):
         sampling: Sampling,
         transforms: Sequence[AnyTransform] = (),
     ) -> None:
-        entries = read_list(root, annotations)
+        if annotations.endswith(".csv"):
+            rows = read_table(under(root, annotations), classes)
+            entries, spans = [row.entry for row in rows], [row.span for row in rows]
+        else:
+            entries = read_list(root, annotations)
+            spans = [WHOLE] * len(entries)
         super().__init__(
             entries,
             [entry.numbers for entry in entries],
@@ -58,55 +72,173 @@ class VideoDataset(ClipDataset):
             sampling=sampling,
             transforms=transforms,
         )
+        self.spans = np.array(spans, np.float64)
+
+    def open(self, index: int) -> ClipSource:
+        """See ``ClipDataset``."""
+        video = VideoFile(self.path(index))
+        start, end = self.spans[index].tolist()
+        return video if (start, end) == WHOLE else Excerpt(video, start, end)
+
+    def problem(self, index: int) -> str | None:
+        """What is wrong with the video; null: nothing."""
+        try:
+            source = self.open(index)
+            source.read(np.array([0, source.total - 1]))
+        except DataError as error:
+            return str(error)
+        return None
+
+
+@register
+class VideoFolders(ClipDataset):
+    """Video files in a folder for each class, which has its name.
+
+    Args:
+        folder: with the folders of the classes.
+        root: folder of that; null: it stands for itself.
+        classes: names in label order; null: those of the folders in the order of the alphabet.
+        num_classes: C.
+        sampling: which frames are looked at.
+        transforms: applied to each sample.
+
+    Raises:
+        DataError: there is no video, no folder for a class, or a folder that is none.
+        ValueError: ``classes`` and ``num_classes`` differ.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: str,
+        root: str | None = None,
+        classes: tuple[str, ...] | None = None,
+        num_classes: int,
+        sampling: Sampling,
+        transforms: Sequence[AnyTransform] = (),
+    ) -> None:
+        place = under(root, folder)
+        if not place.is_dir():
+            raise DataError(f"{place}: there is no such folder; it should hold a folder for each class")
+        found = sorted(each.name for each in place.iterdir() if each.is_dir())
+        names = tuple(found) if classes is None else classes
+        if missing := sorted(set(names) ^ set(found)):
+            raise DataError(
+                f"{place}: expected a folder for each class and no other, but not on both sides are "
+                f"{', '.join(missing[:10])}"
+            )
+        entries = [
+            Entry(video.relative_to(place).as_posix(), (label,), str(video))
+            for label, name in enumerate(names)
+            for video in sorted((place / name).rglob("*"))
+            if video.suffix.lower() in VIDEO_SUFFIXES
+        ]
+        if not entries:
+            raise DataError(f"{place}: expected videos ({' '.join(sorted(VIDEO_SUFFIXES))}), found none")
+        super().__init__(
+            entries,
+            [entry.numbers for entry in entries],
+            classes=names,
+            num_classes=num_classes,
+            folder=place,
+            sampling=sampling,
+            transforms=transforms,
+        )
 
     def open(self, index: int) -> ClipSource:
         """See ``ClipDataset``."""
         return VideoFile(self.path(index))
 
 
-class VideoFile:
-    """A video, of which frames are decoded from the front up to the last one that is asked for; what isn't
-    asked for isn't converted.
+class Excerpt:
+    """What lies between two times in a video.
 
     Args:
-        path: of the file.
+        video: the whole.
+        start, end: seconds; frames from the one on until before the other, of which one at least is there.
 
     Raises:
-        DataError: it is missing, or no video.
+        DataError: there is no frame between them.
     """
 
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise DataError(f"{path}: there is no such file")
-        self.path = path
-        self.capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-        self.total = int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = self.capture.get(cv2.CAP_PROP_FPS)
-        self.rate = rate if 0 < rate <= 1000 else _USUAL_RATE
-        if not self.capture.isOpened() or self.total < 1:
-            raise DataError(f"{path}: is no video with frames; is it damaged?")
+    def __init__(self, video: VideoFile, start: float, end: float) -> None:
+        self.video, self.rate = video, video.rate
+        self.first, behind = np.searchsorted(video.times, [start, end]).tolist()
+        self.total = behind - self.first
+        if self.total < 1:
+            raise DataError(
+                f"{video.path}: has no frame from {start:g} s to {end:g} s, only up to "
+                f"{video.times[-1]:.2f} s; correct the list"
+            )
 
     def read(self, positions: np.ndarray) -> np.ndarray:
-        """See ``ClipSource``; in place of frames behind a cut comes the last one asked for before it."""
-        wanted, places = np.unique(positions, return_inverse=True)
-        found: list[np.ndarray] = []
-        try:
-            self.capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
-            for number in range(int(wanted[-1]) + 1):
-                if not self.capture.grab():
-                    break
-                if number == wanted[len(found)]:
-                    done, image = self.capture.retrieve()
-                    if not done:
-                        break
-                    found.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-        except cv2.error as error:
-            raise DataError(f"{self.path}: can't be decoded: {error.err}") from None
-        if not found:
-            raise DataError(
-                f"{self.path}: frame {wanted[0]} of {self.total} can't be decoded; is it damaged?"
-            )
-        if len(found) < len(wanted):
-            warnings.warn(f"{self.path}: is damaged or cut off before frame {wanted[-1]}", stacklevel=2)
-            places = np.minimum(places, len(found) - 1)
-        return np.stack(found)[places.ravel()]
+        """See ``ClipSource``."""
+        return self.video.read(positions + self.first)
+
+
+WHOLE = (0.0, float("inf"))
+"""From when to when, seconds."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table."""
+
+    entry: Entry
+    span: tuple[float, float]
+
+
+def read_table(path: Path, classes: Sequence[str] | None) -> list[Row]:
+    """Lines of a list in CSV form; see ``VideoDataset``.
+
+    Raises:
+        DataError: it can't be read, is empty, or a line is wrong.
+    """
+    lines = csv.DictReader(read_lines(path), restkey="")
+    columns = lines.fieldnames or ()
+    if "path" not in columns or not {"label", "name"} & set(columns):
+        raise DataError(
+            f"{path}:1: expected a line that names the columns, 'path' and 'label' or 'name' among them, "
+            f"found {', '.join(map(str, columns))[:200] or 'none'}; known are {', '.join(_COLUMNS)}"
+        )
+    by_name = "name" in columns and (classes is not None or "label" not in columns)
+    if by_name and classes is None:
+        raise DataError(f"{path}:1: classes are told by name; set data.classes to their names")
+    rows = []
+    for line in lines:
+        where = f"{path}:{lines.line_num}"
+        if None in line.values() or "" in line:
+            raise DataError(f"{where}: expected {len(columns)} columns as the first line names")
+        named = line["name" if by_name else "label"]
+        labels = _by_name(named, classes or (), where) if by_name else _numbers(named, where)
+        span = (_seconds(line, "start", where), _seconds(line, "end", where))
+        if span[0] >= span[1]:
+            raise DataError(f"{where}: expected 'start' before 'end', found {span[0]:g} and {span[1]:g}")
+        rows.append(Row(Entry(inside(line["path"].strip(), where), labels, where), span))
+    if not rows:
+        raise DataError(f"{path}: expected lines of clips, found none")
+    return rows
+
+
+def _by_name(text: str, classes: Sequence[str], where: str) -> tuple[int, ...]:
+    names = [name.strip() for name in text.split(";")]
+    if unknown := [name for name in names if name not in classes]:
+        raise DataError(f"{where}: '{unknown[0]}' is none of the classes, {', '.join(classes)[:300]}")
+    return tuple(classes.index(name) for name in names)
+
+
+def _numbers(text: str, where: str) -> tuple[int, ...]:
+    if not text.split() or not all(word.isdecimal() for word in text.split()):
+        raise DataError(f"{where}: expected the number of a class in 'label', found {text!r:.80}")
+    return tuple(map(int, text.split()))
+
+
+def _seconds(line: dict[str, str], column: str, where: str) -> float:
+    text = line.get(column, "").strip()
+    try:
+        value = float(text) if text else WHOLE[column == "end"]
+    except ValueError:
+        value = -1.0
+    if not value >= 0:
+        raise DataError(f"{where}: expected seconds in '{column}', found {text!r:.80}")
+    return value

@@ -36,7 +36,9 @@ class Frame:
     number: int | None = None
     """Frame of the video, from 0; None for an image."""
     fps: float | None = None
-    """Frames per second of the video."""
+    """Frames per second of the video, on average."""
+    time: float | None = None
+    """Seconds since the first frame of the video."""
 
 
 @dataclass
@@ -121,8 +123,8 @@ def _frames(item: str | Path | np.ndarray, number: int) -> Iterator[Frame]:
     if isinstance(item, np.ndarray):
         yield Frame(_checked(item, number), f"array {number}")
     elif Path(item).suffix.lower() in VIDEO_SUFFIXES:
-        for number, (image, fps) in enumerate(read_video(item)):
-            yield Frame(image, str(item), number, fps)
+        for number, shown in enumerate(read_video(item)):
+            yield Frame(shown.image, str(item), number, shown.rate, shown.time)
     else:
         yield Frame(_upright(read_rgb(item), item), str(item))
 

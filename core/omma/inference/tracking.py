@@ -68,6 +68,8 @@ def starts_anew(frame: Frame, last: Frame | None) -> bool:
 
 def seconds(frame: Frame) -> float:
     """Time of a frame of a video from its start."""
+    if frame.time is not None:
+        return frame.time
     assert frame.number is not None
     return frame.number / (frame.fps or 25.0)
 
