@@ -11,8 +11,7 @@ from torchvision.ops import StochasticDepth
 
 from omma.backbones.base import check_stages, drop_rates
 from omma.backbones.hrnet import BranchNet, FusedBranches, frozen_parts, narrow
-from omma.backbones.swin import WindowAttention
-from omma.layers import NormKind, make_norm
+from omma.layers import NormKind, WindowAttention, make_norm
 from omma.ops import window_partition, window_reverse
 from omma.registry import register
 
@@ -167,7 +166,7 @@ class CentredWindows(nn.Module):
         top, left = down // 2, right // 2
         x = F.pad(x, (0, 0, left, right - left, top, down - top))
         windows = self.attn(window_partition(x, size=self.window), None)
-        x = window_reverse(windows, height=height + down, width=width + right, size=self.window)
+        x = window_reverse(windows, sides=(height + down, width + right), size=self.window)
         return x[:, top : top + height, left : left + width]
 
 

@@ -6,14 +6,12 @@ import re
 from collections.abc import Mapping
 from itertools import count
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from omma.backbones.base import Backbone, check_stages, drop_rates, run
-from omma.layers import FeedForward
-from omma.ops import window_mask, window_partition, window_reverse
+from omma.layers import FeedForward, PatchMerging, WindowAttention, attend_in_windows
 from omma.registry import register
 
 
@@ -173,63 +171,4 @@ class ShiftedWindows(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> the same shape."""
-        height, width = x.shape[1:3]
-        windows = window_partition(x, size=self.window, shift=self.shift)
-        mask = None
-        if self.shift:
-            mask = window_mask(height, width, size=self.window, shift=self.shift, device=x.device)
-        return window_reverse(
-            self.w_msa(windows, mask), height=height, width=width, size=self.window, shift=self.shift
-        )
-
-
-class WindowAttention(nn.Module):
-    """Multi-head attention among the positions of a window, with a learnt bias for each relative position."""
-
-    relative_position_index: Tensor
-
-    def __init__(self, channels: int, heads: int, window: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
-        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
-        self.register_buffer("relative_position_index", _relative_positions(window), persistent=False)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = nn.Linear(channels, channels)
-
-    def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
-        """(N, K, P, C), K windows of P positions -> the same shape; ``mask`` (K, P, P): who sees whom."""
-        n, k, p, c = windows.shape
-        query, key, value = self.qkv(windows).reshape(n, k, p, 3, self.heads, -1).permute(3, 0, 1, 4, 2, 5)
-        bias = self.relative_position_bias_table[self.relative_position_index.flatten()]
-        bias = bias.reshape(p, p, self.heads).permute(2, 0, 1)  # (heads, P, P)
-        bias = bias[None]
-        if mask is not None:
-            # A large number in place of infinity, as in the published models.
-            bias = bias + (mask[:, None].logical_not() * -100.0).to(bias)  # (K, heads, P, P)
-        bias = bias.to(query).expand(n, k, -1, -1, -1).flatten(0, 1)
-        query, key, value = (t.flatten(0, 1) for t in (query, key, value))
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return self.proj(out.transpose(1, 2).reshape(n, k, p, c))
-
-
-class PatchMerging(nn.Module):
-    """Each 2 x 2 positions become one of twice the channels: (N, H, W, C) to (N, H / 2, W / 2, 2 C)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(4 * channels)
-        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, ceil(H / 2), ceil(W / 2), 2 C)."""
-        x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
-        x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # (N, H / 2, 2, W / 2, 2, C)
-        return self.reduction(self.norm(x.permute(0, 1, 3, 5, 2, 4).flatten(3)))
-
-
-def _relative_positions(window: int) -> Tensor:
-    """Row of the bias table for each pair of positions, (P, P)."""
-    y, x = (axis.flatten() for axis in torch.meshgrid(*[torch.arange(window)] * 2, indexing="ij"))
-    down, right = y[:, None] - y + window - 1, x[:, None] - x + window - 1
-    return down * (2 * window - 1) + right
+        return attend_in_windows(self.w_msa, x, size=self.window, shift=self.shift)

@@ -266,4 +266,4 @@ class WindowedAttention(SelfAttention):
             within = window_partition(torch.ones_like(x[..., :1]), size=self.window)[..., 0] > 0
             context = (within.flatten(0, 1),)
         seen = super().forward(windows.flatten(0, 1), *context).view(windows.shape)
-        return window_reverse(seen, height=height, width=width, size=self.window)
+        return window_reverse(seen, sides=(height, width), size=self.window)

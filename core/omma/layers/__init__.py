@@ -8,7 +8,7 @@ from omma.layers.csp import YOLO_NORM, CspKind, CspLayer, PyramidPooling, yolo_c
 from omma.layers.deform_attention import MultiScaleDeformableAttention
 from omma.layers.deform_conv import DeformConv2d, GuidedDeformConv2d, ModulatedDeformConv2d
 from omma.layers.encoder_block import EncoderBlock
-from omma.layers.ffn import FeedForward
+from omma.layers.ffn import FeedForward, Mlp
 from omma.layers.init import init_conv, prior_bias
 from omma.layers.inverted_residual import InvertedResidual, rounded
 from omma.layers.map_block import MapBlock
@@ -16,6 +16,7 @@ from omma.layers.masked_conv import MaskedConv2d
 from omma.layers.memory_format import lay_channels_last
 from omma.layers.non_local import NonLocal2d
 from omma.layers.norm import LayerNorm2d, NormForm, NormKind, make_norm, norm_name
+from omma.layers.patch_merging import MergeOrder, PatchMerging
 from omma.layers.resize import resize
 from omma.layers.same_conv import SameConv
 from omma.layers.scale import Scale
@@ -25,6 +26,7 @@ from omma.layers.shuffle import ShuffleUnit, shuffle
 from omma.layers.squeeze import SqueezeExcitation
 from omma.layers.switchable_conv import ConvAWS2d, SAConv2d
 from omma.layers.sync_bn import SyncBatchNorm, synchronize_batch_norms
+from omma.layers.window_attention import WindowAttention, attend_in_windows
 from omma.layers.window_mean import WindowMean
 
 __all__ = [
@@ -47,12 +49,15 @@ __all__ = [
     "LayerNorm2d",
     "MapBlock",
     "MaskedConv2d",
+    "MergeOrder",
+    "Mlp",
     "ModulatedDeformConv2d",
     "MultiScaleDeformableAttention",
     "NonLocal2d",
     "NormForm",
     "NormKind",
     "PackedSelfAttention",
+    "PatchMerging",
     "PyramidPooling",
     "SAConv2d",
     "SameConv",
@@ -62,7 +67,9 @@ __all__ = [
     "ShuffleUnit",
     "SqueezeExcitation",
     "SyncBatchNorm",
+    "WindowAttention",
     "WindowMean",
+    "attend_in_windows",
     "init_conv",
     "lay_channels_last",
     "make_norm",

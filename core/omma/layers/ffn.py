@@ -25,3 +25,27 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., channels) -> the same shape."""
         return self.layers(x)
+
+
+class Mlp(nn.Module):
+    """The same with GELU under the names of timm's, ``fc1`` and ``fc2``.
+
+    Args:
+        channels: of the input.
+        hidden: between the two layers.
+        out_channels: of the output; null: as many as of the input.
+        dropout: share of values dropped after each layer.
+    """
+
+    def __init__(
+        self, channels: int, hidden: int, *, out_channels: int | None = None, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, out_channels or channels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., channels) -> (..., out_channels)."""
+        return self.dropout(self.fc2(self.dropout(self.act(self.fc1(x)))))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -118,28 +119,40 @@ def interlacing_loop(x: Tensor, shift: Tensor) -> Tensor:
 
 
 WINDOWS = {"size": 3, "shift": 1}
+CLIP_WINDOWS = {"size": (2, 3, 2), "shift": (1, 1, 0)}
+Sides = tuple[int, ...]
 
 
-def partition_loop(x: Tensor, *, size: int, shift: int) -> Tensor:
-    """By asking of each place in each window which pixel it shows."""
-    n, h, w, c = x.shape
-    rows, columns = -(-h // size), -(-w // size)
-    out = torch.zeros(n, rows * columns, size * size, c, dtype=x.dtype)
-    for row, column in itertools.product(range(rows * size), range(columns * size)):
-        y, x_ = (row + shift) % (rows * size), (column + shift) % (columns * size)
-        if y < h and x_ < w:
-            window, pixel = row // size * columns + column // size, row % size * size + column % size
-            out[:, window, pixel] = x[:, y, x_]
+def places(sides: Sides, size: Sides, shift: Sides) -> Iterator[tuple[Sides, int, int]]:
+    """Of each place of a map: where it lies, its window and its place there, both counted row by row."""
+    counts = [-(-side // width) for side, width in zip(sides, size)]
+    for place in itertools.product(*map(range, sides)):
+        rolled = [(p - s) % (k * w) for p, s, k, w in zip(place, shift, counts, size)]
+        window = pixel = 0
+        for at, count, width in zip(rolled, counts, size):
+            window, pixel = window * count + at // width, pixel * width + at % width
+        yield place, window, pixel
+
+
+def along(value: int | Sides, axes: int) -> Sides:
+    return (value,) * axes if isinstance(value, int) else value
+
+
+def partition_loop(x: Tensor, *, size: int | Sides, shift: int | Sides) -> Tensor:
+    """Each pixel into its window; the rest stays zero."""
+    sides = tuple(x.shape[1:-1])
+    size, shift = along(size, len(sides)), along(shift, len(sides))
+    count = math.prod(-(-side // width) for side, width in zip(sides, size))
+    out = torch.zeros(len(x), count, math.prod(size), x.shape[-1], dtype=x.dtype)
+    for place, window, pixel in places(sides, size, shift):
+        out[:, window, pixel] = x[(slice(None), *place)]
     return out
 
 
-def reverse_loop(windows: Tensor, *, height: int, width: int, size: int, shift: int) -> Tensor:
-    columns = -(-width // size)
-    out = torch.zeros(len(windows), height, width, windows.shape[-1], dtype=windows.dtype)
-    for y, x_ in itertools.product(range(height), range(width)):
-        row, column = (y - shift) % (-(-height // size) * size), (x_ - shift) % (columns * size)
-        window, pixel = row // size * columns + column // size, row % size * size + column % size
-        out[:, y, x_] = windows[:, window, pixel]
+def reverse_loop(windows: Tensor, *, sides: Sides, size: int | Sides, shift: int | Sides) -> Tensor:
+    out = torch.zeros(len(windows), *sides, windows.shape[-1], dtype=windows.dtype)
+    for place, window, pixel in places(sides, along(size, len(sides)), along(shift, len(sides))):
+        out[(slice(None), *place)] = windows[:, window, pixel]
     return out
 
 
@@ -225,7 +238,29 @@ CASES: tuple[Case, ...] = (
         function=window_reverse,
         make=lambda n, generator: {"windows": draw(generator, n, 6, 9, 2)},
         truth=reverse_loop,
-        settings={"height": 5, "width": 7} | WINDOWS,
+        settings={"sides": (5, 7)} | WINDOWS,
+        size=2,
+        differentiable=("windows",),
+        half=("windows",),
+    ),
+    Case(
+        op="window_partition",
+        note="clips",
+        function=window_partition,
+        make=lambda n, generator: {"x": draw(generator, n, 3, 5, 4, 2)},
+        truth=partition_loop,
+        settings=CLIP_WINDOWS,
+        size=2,
+        differentiable=("x",),
+        half=("x",),
+    ),
+    Case(
+        op="window_reverse",
+        note="clips",
+        function=window_reverse,
+        make=lambda n, generator: {"windows": draw(generator, n, 8, 12, 2)},
+        truth=reverse_loop,
+        settings={"sides": (3, 5, 4)} | CLIP_WINDOWS,
         size=2,
         differentiable=("windows",),
         half=("windows",),

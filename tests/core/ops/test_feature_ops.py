@@ -84,7 +84,7 @@ def zeros(*shape: int) -> torch.Tensor:
             r"window_partition: shift must be in 0\.\.2, got 3",
         ),
         (
-            lambda: ops.window_reverse(zeros(1, 3, 9, 2), height=5, width=5, size=3),
+            lambda: ops.window_reverse(zeros(1, 3, 9, 2), sides=(5, 5), size=3),
             r"window_reverse: windows must have shape \(N, 4, 9, C\), got \(1, 3, 9, 2\)",
         ),
     ],
@@ -95,14 +95,14 @@ def test_what_is_wrong_is_told(call: Callable[[], Any], told: str):
 
 
 def test_pixels_that_the_roll_brought_together_do_not_attend_to_each_other():
-    mask = ops.window_mask(4, 4, size=2, shift=1, device=torch.device("cpu"))
+    mask = ops.window_mask((4, 4), size=2, shift=1, device=torch.device("cpu"))
     assert mask.shape == (4, 4, 4)
     assert mask[0].all()
     # Columns 3 and 0, rows 1 and 2; then rows 3 and 0; then both.
     assert mask[1].int().tolist() == [[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1]]
     assert mask[2].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
     assert torch.equal(mask[3], torch.eye(4, dtype=torch.bool))
-    assert ops.window_mask(4, 4, size=2, shift=0, device=torch.device("cpu")).all()
+    assert ops.window_mask((4, 4), size=2, shift=0, device=torch.device("cpu")).all()
 
 
 def test_shifted_window_attention_equals_torchvisions():
@@ -113,9 +113,9 @@ def test_shifted_window_attention_equals_torchvisions():
     expected = shifted_window_attention(x, weight, torch.eye(4), bias, [3, 3], 1, [1, 1])
     windows = ops.window_partition(x, size=3, shift=1)
     q, k, v = (windows @ weight.T).chunk(3, -1)
-    mask = ops.window_mask(height, width, size=3, shift=1, device=x.device)
+    mask = ops.window_mask((height, width), size=3, shift=1, device=x.device)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    actual = ops.window_reverse(out, height=height, width=width, size=3, shift=1)
+    actual = ops.window_reverse(out, sides=(height, width), size=3, shift=1)
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
 
 
