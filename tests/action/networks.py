@@ -9,23 +9,32 @@ import torch
 from omma.backbones import MobileNetV2, ResNet
 from omma.structures import Batch, Meta
 from omma_action.models.c2d import C2D
+from omma_action.models.clip_backbone import ClipBackbone
 from omma_action.models.heads.pooled import I3DHead
+from omma_action.models.mvit import MViT
 from omma_action.models.non_local3d import NonLocalForm
 from omma_action.models.preprocessor import ClipPreprocessor
 from omma_action.models.recognizer import Recognizer
 from omma_action.models.resnet3d import Lateral, ResNet3d
 from omma_action.models.slowfast import SlowFast, SlowFastHead
 from omma_action.models.tanet import TemporalAdaptive
+from omma_action.models.timesformer import TimeSformer
 from omma_action.models.tin import TemporalInterlace
 from omma_action.models.tpn import TPN
 from omma_action.models.trn import TRNHead
 from omma_action.models.tsm import NonLocalFrames, TemporalShift, TSMHead
 from omma_action.models.tsn import TSNHead
+from omma_action.models.uniformer import UniFormer
+from omma_action.models.video_swin import SwinTransformer3d
+from omma_action.models.video_vit import VideoTransformer
 from omma_action.models.x3d import X3D, X3DHead
 
 CLASSES, FRAMES, SIZE = 5, 4, 32
 PLAIN = {"pool2": False, "conv1_stride": (1, 2), "pool1_stride": (1, 2)}
 ONES = {"stage_blocks": (1, 1, 1, 1), "base_channels": 8}
+CUBE = {"frames": FRAMES, "image_size": SIZE}
+HEADS = (1, 2, 2, 4)
+TOKENS = {"frames": FRAMES, "image_size": (SIZE, SIZE), "channels": 32, "depth": 2, "heads": 2}
 
 
 def images(depth: int = 18) -> ResNet:
@@ -34,6 +43,12 @@ def images(depth: int = 18) -> ResNet:
 
 def recognizer(backbone, head, **parts) -> Recognizer:
     return Recognizer(backbone=backbone, cls_head=head, preprocessor=ClipPreprocessor(), **parts)
+
+
+def tokens(backbone: ClipBackbone) -> Recognizer:
+    return recognizer(
+        backbone, I3DHead(num_classes=CLASSES, in_channels=backbone.out_channels[-1], dropout=0.0)
+    )
 
 
 def clips(head_channels: int, backbone: ResNet3d) -> Recognizer:
@@ -91,6 +106,18 @@ NETWORKS: dict[str, Callable[[], Recognizer]] = {
     "slowfast": slowfast,
     "tpn": tpn,
     "x3d": lambda: recognizer(X3D(width=0.5, bottleneck=2), X3DHead(num_classes=CLASSES, in_channels=256)),
+    "swin": lambda: tokens(
+        SwinTransformer3d(channels=16, depths=(2, 1, 1, 2), heads=HEADS, window=(2, 3, 3))
+    ),
+    "timesformer divided": lambda: tokens(TimeSformer(attention="divided", **TOKENS)),
+    "timesformer joint": lambda: tokens(TimeSformer(attention="joint", **TOKENS)),
+    "timesformer space": lambda: tokens(TimeSformer(attention="space", **TOKENS)),
+    "videomae": lambda: tokens(VideoTransformer(**TOKENS)),
+    "mvit": lambda: tokens(MViT(channels=16, depth=3, halving=(1, 2), kv_stride=(1, 4, 4), **CUBE)),
+    "mvit widened before": lambda: tokens(MViT(channels=16, depth=3, halving=(1,), widening="mlp", **CUBE)),
+    "uniformer": lambda: tokens(
+        UniFormer(depths=(1, 1, 1, 1), channels=(8, 8, 32, 32), head_channels=16, drop_path=0.0)
+    ),
 }
 
 

@@ -29,5 +29,17 @@ def inflated(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str
             continue
         kernel = value.new_zeros(len(value), max(target.shape[1], value.shape[1]), *value.shape[2:])
         kernel[:, : value.shape[1]] = value
-        out[brick_name(name)] = torch.stack([kernel / target.shape[2]] * target.shape[2], dim=2)
+        out[brick_name(name)] = repeated(kernel, target.shape[2])
+    return out
+
+
+def repeated(kernel: Tensor, frames: int) -> Tensor:
+    """A kernel over images (C', C, h, w) as one over so many frames, each of which weighs the same."""
+    return torch.stack([kernel / frames] * frames, dim=2)
+
+
+def centred(kernel: Tensor, frames: int) -> Tensor:
+    """A kernel over images (C', C, h, w) as one over so many frames that sees the middle one alone."""
+    out = kernel.new_zeros(*kernel.shape[:2], frames, *kernel.shape[2:])
+    out[:, :, frames // 2] = kernel
     return out

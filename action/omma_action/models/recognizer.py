@@ -12,6 +12,7 @@ from omma.backbones import Backbone
 from omma.model import Model, Preprocessor, Sees
 from omma.registry import register
 from omma.structures import Batch, Prediction
+from omma_action.models.blending import Blending
 from omma_action.models.clip_backbone import ClipBackbone
 from omma_action.models.clip_neck import ClipNeck
 from omma_action.models.frame_mixing import FrameMixing
@@ -29,6 +30,7 @@ class Recognizer(Model):
         neck: feature maps to other ones; null: the head takes the backbone's.
         cls_head: maps to the scores of classes.
         preprocessor: clips to network input (N, V, T, 3, H, W).
+        blending: how clips of a batch are mixed in training; of several one is drawn for each batch.
         max_views: at most so many views of all clips go through the network at once in prediction; null: all.
 
     Raises:
@@ -46,13 +48,14 @@ class Recognizer(Model):
         neck: ClipNeck | None = None,
         cls_head: ClassHead,
         preprocessor: Preprocessor,
+        blending: tuple[Blending, ...] = (),
         max_views: int | None = None,
     ) -> None:
         super().__init__()
         if max_views is not None and max_views < 1:
             raise ValueError(f"max_views must be at least 1, got {max_views}")
         self.preprocessor, self.backbone, self.neck, self.cls_head = preprocessor, backbone, neck, cls_head
-        self.max_views = max_views
+        self.blending, self.max_views = tuple(blending), max_views
         for each in (mixing,) if isinstance(mixing, FrameMixing) else mixing or ():
             if not isinstance(backbone, Backbone):
                 raise ValueError(f"frames see each other in {type(backbone).__name__} without any mixing")
@@ -89,6 +92,8 @@ class Recognizer(Model):
         views, each = x.flatten(0, 1), x.shape[1]
         labels = [sample["labels"] for sample in batch.samples]
         targets = self.cls_head.targets(labels).repeat_interleave(each, dim=0)
+        if self.training and self.blending:
+            views, targets = self.blending[int(torch.randint(len(self.blending), ()))](views, targets)
         maps = self.maps(views)
         losses = self.cls_head.loss(self.cls_head(self._behind_neck(maps, len(views)), len(views)), targets)
         if self.neck is None:

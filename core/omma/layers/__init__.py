@@ -26,6 +26,7 @@ from omma.layers.shuffle import ShuffleUnit, shuffle
 from omma.layers.squeeze import SqueezeExcitation
 from omma.layers.switchable_conv import ConvAWS2d, SAConv2d
 from omma.layers.sync_bn import SyncBatchNorm, synchronize_batch_norms
+from omma.layers.token_block import TokenBlock
 from omma.layers.window_attention import WindowAttention, attend_in_windows
 from omma.layers.window_mean import WindowMean
 
@@ -67,6 +68,7 @@ __all__ = [
     "ShuffleUnit",
     "SqueezeExcitation",
     "SyncBatchNorm",
+    "TokenBlock",
     "WindowAttention",
     "WindowMean",
     "attend_in_windows",

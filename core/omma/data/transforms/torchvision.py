@@ -11,6 +11,8 @@ from torchvision.transforms import v2
 from omma.registry import register
 
 register(v2.ColorJitter)
+register(v2.RandAugment)
+register(v2.RandomErasing)
 register(v2.GaussianBlur)
 register(v2.RandomAdjustSharpness)
 register(v2.RandomAutocontrast)
