@@ -69,7 +69,7 @@ class MViT(ClipBackbone):
         kernel, stride, padding = _PATCH
         self.patch_embed = nn.ModuleDict({"projection": nn.Conv3d(3, channels, kernel, stride, padding)})
         self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
-        grid = tuple(-(-side // step) for side, step in zip((frames, image_size, image_size), stride))
+        grid: Triple = (-(-frames // stride[0]), -(-image_size // stride[1]), -(-image_size // stride[2]))
         self.blocks = nn.ModuleList()
         for i, rate in enumerate(drop_rates(drop_path, depth)):
             step: Triple = (1, 2, 2) if i in halving else (1, 1, 1)
@@ -84,7 +84,7 @@ class MViT(ClipBackbone):
             )
             self.blocks.append(PoolingBlock(channels, width, attention, mlp_ratio, rate))
             # Of an odd grid the tables of positions are for one less than there is, as in published weights.
-            grid, channels = tuple(side // each for side, each in zip(grid, step)), width
+            grid, channels = (grid[0] // step[0], grid[1] // step[1], grid[2] // step[2]), width
         last = len(halving)
         self.add_module(f"norm{last}", nn.LayerNorm(channels, eps=_EPS))
         self.last_norm = f"norm{last}"
@@ -129,8 +129,8 @@ class PoolingBlock(nn.Module):
         self.widens_first = attended != channels
         self.pool_skip = None
         if max(attention.stride_q) > 1:
-            sides = [step + 1 if step > 1 else 1 for step in attention.stride_q]
-            self.pool_skip = nn.MaxPool3d(sides, attention.stride_q, [side // 2 for side in sides])
+            sides = tuple(step + 1 if step > 1 else 1 for step in attention.stride_q)
+            self.pool_skip = nn.MaxPool3d(sides, attention.stride_q, tuple(side // 2 for side in sides))
         self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, x: Tensor, grid: Triple) -> Tensor:
