@@ -25,6 +25,7 @@ from omma_action.models.trn import TRNHead
 from omma_action.models.tsm import NonLocalFrames, TemporalShift, TSMHead
 from omma_action.models.tsn import TSNHead
 from omma_action.models.uniformer import UniFormer
+from omma_action.models.uniformer_v2 import UniFormerV2
 from omma_action.models.video_swin import SwinTransformer3d
 from omma_action.models.video_vit import VideoTransformer
 from omma_action.models.x3d import X3D, X3DHead
@@ -115,6 +116,9 @@ NETWORKS: dict[str, Callable[[], Recognizer]] = {
     "videomae": lambda: tokens(VideoTransformer(**TOKENS)),
     "mvit": lambda: tokens(MViT(channels=16, depth=3, halving=(1, 2), kv_stride=(1, 4, 4), **CUBE)),
     "mvit widened before": lambda: tokens(MViT(channels=16, depth=3, halving=(1,), widening="mlp", **CUBE)),
+    "uniformer v2": lambda: tokens(
+        UniFormerV2(patch=16, channels=32, depth=2, heads=2, looks=(0, 1), dropout=0.0, **CUBE)
+    ),
     "uniformer": lambda: tokens(
         UniFormer(depths=(1, 1, 1, 1), channels=(8, 8, 32, 32), head_channels=16, drop_path=0.0)
     ),

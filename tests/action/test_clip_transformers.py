@@ -18,6 +18,7 @@ from omma_action.models.mvit import MViT
 from omma_action.models.pooling_attention import relative_rows
 from omma_action.models.timesformer import Attending, TimeSformer
 from omma_action.models.uniformer import UniFormer
+from omma_action.models.uniformer_v2 import ClipTransformer, UniFormerV2
 from omma_action.models.video_swin import SwinTransformer3d
 from omma_action.models.video_vit import VideoTransformer, sinusoids
 
@@ -214,3 +215,52 @@ def test_an_inflated_uniformer_sees_no_motion_in_a_still_clip(tmp_path: Path):
     (found,) = inflated(inflated.arrange(clip))
     (of_one,) = inflated(inflated.arrange(clip[:, :1]))
     torch.testing.assert_close(found, of_one.expand_as(found), rtol=1e-4, atol=1e-4)
+
+
+def clips_name(name: str) -> str:
+    """What timm calls a parameter of CLIP's visual network, as its authors do."""
+    name = re.sub(r"^blocks\.", "transformer.resblocks.", name.replace("norm_pre.", "ln_pre."))
+    name = name.replace(".norm1.", ".ln_1.").replace(".norm2.", ".ln_2.").replace(".mlp.fc1.", ".mlp.c_fc.")
+    name = name.replace(".mlp.fc2.", ".mlp.c_proj.").replace(".attn.proj.", ".attn.out_proj.")
+    return re.sub(r"\.attn\.qkv\.", ".attn.in_proj_", name).replace("patch_embed.proj.", "conv1.")
+
+
+@torch.no_grad()
+def test_uniformer_v2_knows_what_clip_said_of_each_frame(tmp_path: Path):
+    net = timm.models.vision_transformer.VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=0, pre_norm=True,
+        norm_layer=nn.LayerNorm, act_layer="quick_gelu",
+    )  # fmt: skip
+    state = {clips_name(name): value for name, value in shaken(net).state_dict().items()}
+    state["class_embedding"] = state.pop("cls_token").flatten()
+    state["positional_embedding"] = state.pop("pos_embed")[0]
+    last = {name.removeprefix("norm."): state.pop(name) for name in ("norm.weight", "norm.bias")}
+    torch.save({f"visual.{name}": value for name, value in state.items()}, tmp_path / "clip.pth")
+    ours = UniFormerV2(
+        frames=3, image_size=32, patch=8, channels=24, depth=2, heads=3, looks=(1,),
+        weights=str(tmp_path / "clip.pth"),
+    ).eval()  # fmt: skip
+    ours.transformer.balance.fill_(100)  # all weight is on the frames
+    ours.transformer.norm.load_state_dict(last)
+    clip = torch.randn(2, 3, 3, 32, 32)
+    frames = clip.flatten(0, 1)
+    net.norm = nn.Identity()  # type: ignore[assignment]
+    mean = net.forward_features(frames)[:, 0].unflatten(0, (2, 3)).mean(1)
+    expected = nn.functional.layer_norm(mean, (24,), last["weight"], last["bias"])
+    torch.testing.assert_close(ours(ours.arrange(clip))[0], expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_places_come_from_the_same_place_in_other_frames():
+    net = ClipTransformer(4, 2, [0.0], (0,), 0.0)
+    conv = net.dpe[0]
+    assert isinstance(conv, nn.Conv3d)
+    assert conv.bias is not None
+    conv.weight.zero_()
+    conv.bias.zero_()
+    conv.weight[:, :, 0, 1, 1] = 1  # the frame before
+    x = torch.randn(2 * 3, 1 + 4, 4)
+    frames = x.unflatten(0, (2, 3))
+    before = torch.cat([torch.zeros_like(frames[:, :1, 1:]), frames[:, :-1, 1:]], dim=1)
+    expected = torch.cat([frames[:, :, :1], frames[:, :, 1:] + before], dim=2).flatten(1, 2)
+    torch.testing.assert_close(net.with_places(x, (3, 2, 2), conv), expected)

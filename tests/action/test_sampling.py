@@ -20,6 +20,7 @@ def _seed() -> None:
     [
         Segments(segments=8),
         Segments(segments=8, random=False, twice=True),
+        Segments(segments=8, random=False, views=4),
         DenseSegments(segments=8),
         DenseSegments(segments=8, random=False, views=10),
         Clips(frames=8, step=8),
@@ -42,6 +43,11 @@ def test_tests_see_the_middles_of_equal_parts_and_their_beginnings():
     found = Segments(segments=4, random=False, twice=True).frames(42, 25.0)
     middles = [int(i * 10.5 + 5.25) for i in range(4)]
     assert found.tolist() == [middles, [int(i * 10.5) for i in range(4)]]
+
+
+def test_tests_may_see_several_places_in_each_part():
+    found = Segments(segments=4, random=False, views=3).frames(42, 25.0)
+    assert found.tolist() == [[int(i * 10.5 + 10.5 * k / 4) for i in range(4)] for k in (1, 2, 3)]
 
 
 def test_training_draws_one_frame_of_each_part_with_equal_chances():
@@ -91,6 +97,8 @@ def test_a_step_counts_in_frames_of_the_given_rate():
     [
         lambda: Segments(segments=0),
         lambda: Segments(segments=3, twice=True),
+        lambda: Segments(segments=3, views=2),
+        lambda: Segments(segments=3, random=False, views=0),
         lambda: DenseSegments(segments=8, span=4),
         lambda: Clips(frames=4, step=0),
         lambda: Clips(frames=4, rate=0),

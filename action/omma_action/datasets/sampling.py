@@ -35,25 +35,30 @@ class Segments(Sampling):
         segments: T.
         random: anywhere in the part, for training; else in its middle.
         twice: beside the middles as another view the beginnings of the parts, for tests.
+        views: or at so many places in the parts, evenly between their ends, for tests.
 
     Raises:
-        ValueError: ``segments`` is below 1, or ``twice`` of random ones.
+        ValueError: a number is below 1, or several views of random ones, or ``twice`` and several ``views``.
     """
 
-    def __init__(self, *, segments: int, random: bool = True, twice: bool = False) -> None:
-        if segments < 1:
-            raise ValueError(f"segments must be at least 1, got {segments}")
-        if random and twice:
-            raise ValueError("twice is for tests: set random to false")
-        self.segments, self.random, self.twice = segments, random, twice
+    def __init__(self, *, segments: int, random: bool = True, twice: bool = False, views: int = 1) -> None:
+        if min(segments, views) < 1:
+            raise ValueError(f"segments and views must be at least 1, got {segments} and {views}")
+        if random and (twice or views > 1):
+            raise ValueError("twice and views are for tests: set random to false")
+        if twice and views > 1:
+            raise ValueError(f"expected one of 'twice' and 'views', got both, {views} views")
+        self.segments, self.random, self.twice, self.views = segments, random, twice, views
 
     def frames(self, total: int, rate: float) -> np.ndarray:
-        """(1, segments), or (2, segments) where it samples twice."""
+        """(views, segments), or (2, segments) where it samples twice."""
         if self.random:
             return _drawn_starts(total, self.segments)[None]
         part = total / self.segments
         starts = np.arange(self.segments) * part
-        views = [starts + part / 2, starts] if self.twice else [starts + part / 2]
+        views = [starts + part * (k + 1) / (self.views + 1) for k in range(self.views)]
+        if self.twice:
+            views.append(starts)
         return np.stack(views).astype(np.int64)
 
 
