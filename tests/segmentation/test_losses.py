@@ -106,20 +106,31 @@ def test_binary_cross_entropy(pixels):
     assert PixelBinaryCrossEntropy(over="labelled")(logits, labels).item() == pytest.approx(wanted.item())
 
 
-def test_overlaps_of_each_image_and_class(pixels):
-    logits, labels = pixels
+def overlaps(share, labels):
+    """Dice and Tversky losses of each class: probabilities (C, P), labels (P,)."""
     dice, tversky = [], []
-    for image, label in zip(logits, labels):
-        valid = label != IGNORED
-        share = image.softmax(0)[:, valid]
-        for c in range(C):
-            p, t = share[c], (label[valid] == c).double()
-            both = (p * t).sum()
-            dice.append(1 - (2 * both + 1) / (p.square().sum() + t.sum() + 1))
-            fp, fn = (p * (1 - t)).sum(), ((1 - p) * t).sum()
-            tversky.append(1 - (both + 1) / (both + 0.3 * fp + 0.7 * fn + 1))
-    assert PixelDiceLoss()(logits, labels).item() == pytest.approx(torch.stack(dice).mean().item())
-    assert PixelTverskyLoss()(logits, labels).item() == pytest.approx(torch.stack(tversky).mean().item())
+    share, labels = share[:, labels != IGNORED], labels[labels != IGNORED]
+    for c, p in enumerate(share):
+        t = (labels == c).double()
+        both = (p * t).sum()
+        dice.append(1 - (2 * both + 1) / (p.square().sum() + t.sum() + 1))
+        fp, fn = (p * (1 - t)).sum(), ((1 - p) * t).sum()
+        tversky.append(1 - (both + 1) / (both + 0.3 * fp + 0.7 * fn + 1))
+    return torch.stack([torch.stack(dice), torch.stack(tversky)])
+
+
+@pytest.mark.parametrize("per_image", [True, False])
+def test_overlaps_of_each_class(pixels, per_image):
+    logits, labels = pixels
+    share = logits.softmax(1)
+    if per_image:
+        each = [overlaps(s.flatten(1), t.flatten()) for s, t in zip(share, labels)]
+        dice, tversky = torch.stack(each).mean((0, 2)).tolist()
+    else:
+        joined = torch.cat([s.flatten(1) for s in share], dim=1), torch.cat([t.flatten() for t in labels])
+        dice, tversky = overlaps(*joined).mean(1).tolist()
+    assert PixelDiceLoss(per_image=per_image)(logits, labels).item() == pytest.approx(dice)
+    assert PixelTverskyLoss(per_image=per_image)(logits, labels).item() == pytest.approx(tversky)
 
 
 def test_binary_dice_takes_all_classes_as_one_mask():

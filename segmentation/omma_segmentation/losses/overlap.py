@@ -14,11 +14,18 @@ from omma.structures import IGNORED
 from omma_segmentation.losses.base import PixelLoss
 
 
-def _shares(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities and one-hot truth, (N, C, P) each; both are zero at pixels that don't count."""
+def _shares(logits: Tensor, labels: Tensor, *, per_image: bool) -> tuple[Tensor, Tensor]:
+    """Probabilities and one-hot truth, zero at pixels that don't count.
+
+    Both are (N, C, P), or (1, C, N * P) unless each image counts by itself.
+    """
     valid = (labels != IGNORED).flatten(1)[:, None]
     truth = F.one_hot(labels.where(labels != IGNORED, 0).flatten(1), logits.shape[1]).transpose(1, 2)
-    return logits.flatten(2).softmax(1) * valid, truth.to(logits.dtype) * valid
+    shares = logits.flatten(2).softmax(1) * valid, truth.to(logits.dtype) * valid
+    if per_image:
+        return shares
+    share, truth = (each.transpose(0, 1).flatten(1)[None] for each in shares)
+    return share, truth
 
 
 @register
@@ -27,18 +34,20 @@ class PixelDiceLoss(PixelLoss):
 
     Args:
         smooth: s; keeps classes that aren't there from being divided by zero.
+        per_image: sum over each image by itself; otherwise over the batch as one, as metrics do, so that a
+            class costs nothing where an image lacks it (nnU-Net's batch Dice; Isensee et al., 2021).
         loss_weight: factor of the whole.
     """
 
     key = "loss_dice"
 
-    def __init__(self, *, smooth: float = 1.0, loss_weight: float = 1.0) -> None:
+    def __init__(self, *, smooth: float = 1.0, per_image: bool = True, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight=loss_weight)
-        self.smooth = smooth
+        self.smooth, self.per_image = smooth, per_image
 
     def compute(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean."""
-        share, truth = _shares(logits, labels)
+        share, truth = _shares(logits, labels, per_image=self.per_image)
         both = (share * truth).sum(2)
         sizes = share.square().sum(2) + truth.square().sum(2)
         return (1 - (2 * both + self.smooth) / (sizes + self.smooth)).mean()
@@ -74,6 +83,7 @@ class PixelTverskyLoss(PixelLoss):
         false_positive: a.
         false_negative: b; more of it than of a finds more of a rare class, and more that isn't there.
         smooth: s.
+        per_image: sum over each image by itself; otherwise over the batch as one.
         loss_weight: factor of the whole.
     """
 
@@ -85,14 +95,16 @@ class PixelTverskyLoss(PixelLoss):
         false_positive: float = 0.3,
         false_negative: float = 0.7,
         smooth: float = 1.0,
+        per_image: bool = True,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(loss_weight=loss_weight)
-        self.false_positive, self.false_negative, self.smooth = false_positive, false_negative, smooth
+        self.false_positive, self.false_negative = false_positive, false_negative
+        self.smooth, self.per_image = smooth, per_image
 
     def compute(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean."""
-        share, truth = _shares(logits, labels)
+        share, truth = _shares(logits, labels, per_image=self.per_image)
         right = (share * truth).sum(2)
         wrong = self.false_positive * (share.sum(2) - right) + self.false_negative * (truth.sum(2) - right)
         return (1 - (right + self.smooth) / (right + wrong + self.smooth)).mean()
