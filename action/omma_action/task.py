@@ -13,8 +13,13 @@ LISTED = 5
 
 
 def to_json(prediction: Prediction, info: DataInfo) -> list[dict[str, Any]]:
-    """The likeliest classes of a clip, best first: ``label``, ``name`` and ``score`` in 0..1."""
+    """The likeliest classes of a clip, best first: ``label``, ``name`` and ``score`` in 0..1.
+
+    None where nothing was to be seen.
+    """
     scores = prediction["class_scores"]
+    if not scores.any():
+        return []
     values, labels = scores.topk(min(LISTED, len(scores)))
     return [
         {"label": label, "name": class_name(info, label), "score": round(score, 5)}

@@ -20,7 +20,7 @@ def class_name(info: DataInfo, label: int) -> str:
 
 
 def draw_prediction(image: np.ndarray, prediction: Prediction, info: DataInfo) -> np.ndarray:
-    """A new image with the likeliest classes in its corner.
+    """A new image with the likeliest classes in its corner; none where nothing was to be seen.
 
     Args:
         image: (H, W, 3) uint8 RGB, a frame of the clip.
@@ -28,6 +28,8 @@ def draw_prediction(image: np.ndarray, prediction: Prediction, info: DataInfo) -
         info: names of the classes.
     """
     scores = prediction["class_scores"]
+    if not scores.any():
+        return image.copy()
     values, labels = scores.topk(min(TOP, len(scores)))
     names = [class_name(info, label) for label in labels.tolist()]
     return draw_ranking(image, names, values.tolist(), labels.tolist())

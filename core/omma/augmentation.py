@@ -153,8 +153,13 @@ def views_of(experiment: Plan, loader: Plan) -> Views:
 
 def own_transforms(loader: Plan) -> tuple[AnyTransform, ...]:
     """The transforms of a loader's data set, the first one's of several, built without the data set."""
+    return tuple(own_argument(loader, "transforms", ()))
+
+
+def own_argument(loader: Plan, name: str, default: Any = None) -> Any:
+    """Likewise another argument of it."""
     reader = readers(loader["dataset"].value)[0]
-    return tuple(Plan(reader.arguments.get("transforms", ()), loader.config).build())
+    return Plan(reader.arguments.get(name, default), loader.config).build()
 
 
 def through_views(loader: Plan, views: Views) -> Plan:

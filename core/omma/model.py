@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from omma.registry import register
 from omma.structures import Batch, Prediction, Skeleton
 
-Sees = Literal["image", "object", "clip"]
+Sees = Literal["image", "object", "clip", "skeletons"]
 
 
 @dataclass(frozen=True)
@@ -146,12 +146,15 @@ class Model(nn.Module, ABC):
     """Name of the task package's ``Task`` (metrics, drawing, JSON form)."""
     static_graph: ClassVar[bool] = True
     """Whether every step uses the same parameters; false where ``loss`` may leave some of them out."""
-    sees: ClassVar[Sees] = "image"
+    sees: Sees = "image"
     """What a sample shows: all of an image, or one object of it, the box in ``boxes``; or a clip of many
-    images. Which objects there are, annotations say, or the stage before in a chain of models."""
+    images, or the skeletons in them. Which objects or skeletons there are, annotations say, or the stage
+    before in a chain of models."""
     preprocessor: Preprocessor
     skeleton: Skeleton | None = None
     """The key points that it predicts, where it predicts any."""
+    joints: int | None = None
+    """Key points of the skeletons that it looks at, where their number matters."""
 
     @abstractmethod
     def forward(self, images: Tensor | Sequence[Tensor]) -> Any:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from torchvision import tv_tensors
 
-from omma.errors import SetupError
-from omma.inference import Predictor
 from omma.structures import DataInfo
 from omma_action.task import TASK
 
@@ -55,7 +52,8 @@ def test_volumes_are_drawn_as_their_highest_map():
     assert sheet.max() == 255
 
 
-def test_prediction_on_single_images_is_refused():
-    name = "tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb"
-    with pytest.raises(SetupError, match="looks at clips"):
-        Predictor(name, None, device="cpu")
+def test_nothing_is_said_where_nothing_was_to_be_seen():
+    nothing = {"class_scores": torch.zeros(4)}
+    assert TASK.to_json(nothing, INFO) == []
+    image = np.full((120, 160, 3), 200, np.uint8)
+    assert (TASK.draw(image, nothing, INFO) == 200).all()

@@ -16,7 +16,9 @@ from omma_action.models.blending import Blending
 from omma_action.models.clip_backbone import ClipBackbone
 from omma_action.models.clip_neck import ClipNeck
 from omma_action.models.frame_mixing import FrameMixing
+from omma_action.models.graph_backbone import GraphBackbone
 from omma_action.models.heads.class_head import ClassHead
+from omma_action.models.skeleton_preprocessor import SkeletonPreprocessor
 
 
 @register
@@ -38,7 +40,7 @@ class Recognizer(Model):
     """
 
     task: ClassVar[str] = "action"
-    sees: ClassVar[Sees] = "clip"
+    sees: Sees = "clip"
 
     def __init__(
         self,
@@ -56,6 +58,10 @@ class Recognizer(Model):
             raise ValueError(f"max_views must be at least 1, got {max_views}")
         self.preprocessor, self.backbone, self.neck, self.cls_head = preprocessor, backbone, neck, cls_head
         self.blending, self.max_views = tuple(blending), max_views
+        if isinstance(preprocessor, SkeletonPreprocessor):
+            self.sees = "skeletons"
+        if isinstance(backbone, GraphBackbone):
+            self.joints = backbone.joints
         for each in (mixing,) if isinstance(mixing, FrameMixing) else mixing or ():
             if not isinstance(backbone, Backbone):
                 raise ValueError(f"frames see each other in {type(backbone).__name__} without any mixing")
@@ -107,6 +113,10 @@ class Recognizer(Model):
         parts = [self.scores(part) for part in views.split(self.max_views or len(views))]
         found = self.cls_head.combine(torch.cat(parts).unflatten(0, x.shape[:2]))
         return [{"class_scores": row} for row in found]
+
+    def nothing(self) -> Prediction:
+        """No class has any score where nobody is to be seen."""
+        return {"class_scores": torch.zeros(self.cls_head.num_classes)}
 
     def _behind_neck(self, maps: Sequence[Tensor], clips: int) -> Sequence[Tensor]:
         return maps if self.neck is None else self.neck(self._of_clips(maps, clips))

@@ -2,13 +2,15 @@
 
 WEIGHTS is a checkpoint folder or a weights file; the word none predicts with random weights. A model that
 sees one object at a time, such as a top-down pose model, looks at the boxes of a detector or of a file where
-it is given any, and takes whole images for one object otherwise.
+it is given any, and takes whole images for one object otherwise. A model of actions says what is done in each
+stretch of a video; one that looks at skeletons needs a pose model before it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from omma.errors import SetupError
 if TYPE_CHECKING:
     import numpy as np
 
-    from omma.inference import Chain, Frame, Predictor, Result, Stage
+    from omma.inference import BoxFeed, Chain, Doing, Frame, Predictor, Result, Stage
     from omma.inference.chain import Opening
 
 
@@ -42,6 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-pictures", action="store_true", help="write predictions.json only")
     _box_arguments(parser.add_argument_group("boxes, for models that see one object at a time"))
     _keypoint_arguments(parser.add_argument_group("key points"))
+    _clip_arguments(parser.add_argument_group("videos, for models that look at clips or skeletons"))
 
 
 def _box_arguments(group: argparse._ArgumentGroup) -> None:
@@ -87,18 +90,40 @@ def _keypoint_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _clip_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--poses-from", nargs=2, metavar=("CONFIG", "WEIGHTS"), help="model that finds the skeletons"
+    )
+    group.add_argument(
+        "--every", type=float, default=2.0, metavar="SECONDS", help="length of what gets a label (default: 2)"
+    )
+    group.add_argument(
+        "--around",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="looked at before and behind (default: 0)",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Predict; print what was written and where."""
-    from omma.inference import open_source
+    from omma.inference import open_source, timeline
+    from omma.inference.timeline import write_timeline
 
     source = open_source(args.source, on_error=args.on_error)
     make_folder(args.out)
     predictor = _predictor(args)
     pictures = None if args.no_pictures else Pictures(args.out, _root(args.source))
     entries: list[dict[str, Any]] = []
+    doings: list[Doing] = []
+    place = None
     try:
         for result in predictor(source):
-            entries.append(result.to_json())
+            if result.span is None or place != (result.path, result.span):
+                entries.append(result.to_json())
+                doings += timeline([result])
+            place = (result.path, result.span)
             if pictures:
                 entries[-1]["picture"] = pictures.add(result)
     finally:
@@ -110,9 +135,12 @@ def run(args: argparse.Namespace) -> int:
         text |= {"boxes_from": boxes} if (boxes := _boxes_from(args)) else {}
         text["images"] = entries
         file.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+        timelines = write_timeline(args.out, doings) if predictor.of_stretches else []
     left_out = f", {len(source.skipped)} broken files left out" if source.skipped else ""
-    print(f"{len(entries)} images{left_out}")
+    print(f"{len(entries)} {'stretches of videos' if predictor.of_stretches else 'images'}{left_out}")
     print(f"predictions  {file}")
+    for path in timelines:
+        print(f"timeline     {path}")
     if pictures:
         print(f"pictures     {args.out}")
     return 0
@@ -124,7 +152,7 @@ def _predictor(args: argparse.Namespace) -> Predictor | Chain:
     Raises:
         SetupError: a number is out of its range, or options don't go together.
     """
-    from omma.inference import BoxFeed, Chain, Predictor
+    from omma.inference import BoxFeed, Chain, ClipFeed, Predictor
 
     boxes = _boxes_from(args)
     score = (args.box_threshold if boxes else 0.3) if args.score is None else args.score
@@ -139,11 +167,15 @@ def _predictor(args: argparse.Namespace) -> Predictor | Chain:
         of = tuple(args.boxes_of) if args.boxes_of else None
         feed = BoxFeed(of=of, nms=args.box_nms, at_once=args.max_objects)
         after = _after(args)
+        clips = ClipFeed(every=args.every, around=args.around)
     except ValueError as error:
         raise SetupError(
-            f"--box-nms, --max-objects, --keypoint-nms, --min-cutoff or --beta: {error}"
+            f"--box-nms, --max-objects, --keypoint-nms, --min-cutoff, --beta, --every or --around: {error}"
         ) from None
-    before = _opening(args)
+    before: list[Opening | Stage] = [*_opening(args)]
+    if args.poses_from:
+        before += [_other(args, args.poses_from, args.box_threshold, feed), *after]
+        after = []
     predictor = Predictor(
         args.config,
         _weights(args.weights),
@@ -153,6 +185,7 @@ def _predictor(args: argparse.Namespace) -> Predictor | Chain:
         overrides=args.overrides,
         tta=args.tta,
         boxes=feed,
+        clips=clips,
     )
     if not before and predictor.model.sees == "object":
         print("each image is taken for one object; --boxes-from CONFIG WEIGHTS looks at those that it finds")
@@ -161,17 +194,29 @@ def _predictor(args: argparse.Namespace) -> Predictor | Chain:
 
 def _opening(args: argparse.Namespace) -> list[Opening]:
     """What finds the boxes, if anything does."""
-    from omma.inference import BoxFile, Predictor
+    from omma.inference import BoxFile
 
     if args.boxes_file:
         return [BoxFile(args.boxes_file, score_threshold=args.box_threshold)]
     if not args.boxes_from:
         return []
-    config, weights = args.boxes_from
-    threshold, size = args.box_threshold, args.batch_size
-    return [
-        Predictor(config, _weights(weights), device=args.device, batch_size=size, score_threshold=threshold)
-    ]
+    return [_other(args, args.boxes_from, args.box_threshold)]
+
+
+def _other(
+    args: argparse.Namespace, named: Sequence[str], threshold: float, boxes: BoxFeed | None = None
+) -> Predictor:
+    """A model before the last one of a chain."""
+    from omma.inference import Predictor
+
+    return Predictor(
+        named[0],
+        _weights(named[1]),
+        device=args.device,
+        batch_size=args.batch_size,
+        score_threshold=threshold,
+        boxes=boxes,
+    )
 
 
 def _after(args: argparse.Namespace) -> list[Stage]:

@@ -110,8 +110,7 @@ class EvaluationArtifacts(Hook):
             picture = beside_truth(dataset, position, predicted[position], task)
             write_rgb(folder / "worst" / f"{rank:02d}_{position:06d}.jpg", picture)
         for rank, position in enumerate(p for p in spread if p in predicted):
-            image = read_rgb(dataset.target(position)["path"])
-            picture = task.draw(image, predicted[position], dataset.info)
+            picture = task.draw(ground(dataset, position, task), predicted[position], dataset.info)
             write_rgb(folder / "samples" / f"{rank:02d}_{position:06d}.jpg", picture)
 
     def _predict(
@@ -147,7 +146,15 @@ def worst_positions(result: EvalResult) -> list[int]:
 
 def beside_truth(dataset: Dataset, position: int, prediction: Prediction, task: Task) -> np.ndarray:
     """Prediction on the left and ground truth on the right, (H, W, 3) uint8 RGB."""
-    predicted = task.draw(read_rgb(dataset.target(position)["path"]), prediction, dataset.info)
+    predicted = task.draw(ground(dataset, position, task), prediction, dataset.info)
     truth = task.draw_sample(dataset[position], dataset.info)
     width = 2 * min(max(predicted.shape[1], truth.shape[1]), 1000) + 18
     return contact_sheet([predicted, truth], columns=2, width=width)
+
+
+def ground(dataset: Dataset, position: int, task: Task) -> np.ndarray:
+    """What a prediction is drawn on, (H, W, 3) uint8 RGB: the image, or the frames of a clip on one sheet."""
+    sample = dataset[position]
+    if "image" in sample:
+        return read_rgb(dataset.target(position)["path"])
+    return task.draw_sample(sample, dataset.info)

@@ -70,7 +70,7 @@ class Chain:
                 f"a chain begins with a Predictor or a BoxFile, not with {type(stages[0]).__name__}"
             )
         self.first, self.rest = cast(Opening, stages[0]), cast("list[Stage]", list(stages[1:]))
-        self.config = models[-1].config
+        self.config, self.of_stretches = models[-1].config, models[-1].of_stretches
         self.info = self.first.info
         for stage in self.rest:
             self.info = stage.joins(self.info)

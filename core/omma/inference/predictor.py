@@ -10,10 +10,9 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 from torchvision import tv_tensors
 
-from omma.augmentation import AugmentedModel, own_transforms, views_of
+from omma.augmentation import AugmentedModel, own_argument, own_transforms, views_of
 from omma.checkpoint import load_weights, read_weights
 from omma.config import Config, Plan, check
 from omma.data.collate import collate
@@ -21,6 +20,7 @@ from omma.data.transforms import Compose
 from omma.errors import DataError, SetupError, WeightsError
 from omma.experiment import Experiment
 from omma.inference.box_feed import BoxFeed, given_boxes, object_of
+from omma.inference.clip_feed import ClipFeed, FrameSampling, Window, skeletons_of, video_of
 from omma.inference.results import Result, Seen
 from omma.inference.sources import Frame, FrameSource, Source, open_source
 from omma.model import Model
@@ -39,8 +39,13 @@ class Predictor:
     stage before it in a ``Chain``, or by the caller of ``predict``. Then it has one prediction per image with
     all objects in it, and their scores are those of the boxes.
 
+    A model that sees clips takes videos stretch by stretch: all frames of a stretch have the same prediction
+    and tell its ``span``; see ``timeline``. One that sees skeletons does so behind a model that finds key
+    points, in a ``Chain``.
+
     Only the model is built: neither the data set nor its annotations need to be there. The images go
-    through the transforms of ``data.test``, or of ``data.val`` where there is no test set.
+    through the transforms of ``data.test``, or of ``data.val`` where there is no test set; clips through
+    those of ``data.val``, as tests look at many views of each.
 
     Args:
         config: a config, its name or its path.
@@ -49,13 +54,15 @@ class Predictor:
         batch_size: images per forward pass.
         score_threshold: predictions under it are left out, in 0..1.
         overrides: changes to the config, ``a.b=value``.
-        tta: look at several views of each image, as ``test_augmentation`` says; slower and better.
+        tta: look at several views of each image, as ``test_augmentation`` says, or of each clip, as tests do;
+            slower and better.
         boxes: which boxes a model that sees objects looks at; by default those of its classes.
+        clips: how a model that sees clips or skeletons is fed.
 
     Raises:
         ConfigError: the config is wrong.
         WeightsError: the weights are missing, damaged or of another model or other classes.
-        SetupError: the device isn't there, views can't be merged in the model's task, or it sees clips.
+        SetupError: the device isn't there, or views can't be merged in the model's task.
         ValueError: batch size or threshold out of range.
     """
 
@@ -70,6 +77,7 @@ class Predictor:
         overrides: Sequence[str] = (),
         tta: bool = False,
         boxes: BoxFeed | None = None,
+        clips: ClipFeed | None = None,
     ) -> None:
         if batch_size < 1 or not 0 <= score_threshold <= 1:
             raise ValueError(
@@ -78,18 +86,17 @@ class Predictor:
             )
         self.device = pick_device(device)
         self.batch_size, self.score_threshold = batch_size, score_threshold
-        self.boxes = boxes or BoxFeed()
+        self.boxes, self.clips = boxes or BoxFeed(), clips or ClipFeed()
         self.config = _without_pretraining(config, overrides)
         plan = check(self.config, Experiment)
-        loader = _evaluated(plan)
-        views = views_of(plan, loader) if tta else None
-        self.transforms = views or Compose(transforms=own_transforms(loader))
         self.model: Model = plan["model"].build()
+        of_clips = self.model.sees in ("clip", "skeletons")
+        loader = _evaluated(plan, ("val", "test") if of_clips and not tta else ("test", "val"))
+        views = views_of(plan, loader) if tta and not of_clips else None
+        self.transforms = views or Compose(transforms=own_transforms(loader))
+        self.sampling: FrameSampling | None = None
         if self.model.sees == "clip":
-            raise SetupError(
-                f"{self.config.name} looks at clips, and predictions are made on single images: "
-                "list the clips in a data set and run omma test"
-            )
+            self.sampling = own_argument(loader, "sampling")
         self.task = find_task(self.model.task)
         self.info = DataInfo(_classes(self.config, self.task, weights), skeleton=self.model.skeleton)
         if weights is not None:
@@ -109,6 +116,7 @@ class Predictor:
         overrides: Sequence[str] = (),
         tta: bool = False,
         boxes: BoxFeed | None = None,
+        clips: ClipFeed | None = None,
     ) -> Predictor:
         """The model of a run folder: its config and its best checkpoint, or the newest if none is best.
 
@@ -131,6 +139,7 @@ class Predictor:
             score_threshold=score_threshold,
             tta=tta,
             boxes=boxes,
+            clips=clips,
         )
 
     def __call__(self, source: Source | FrameSource) -> Iterator[Result]:
@@ -138,12 +147,28 @@ class Predictor:
 
         Raises:
             DataError: nothing is there, or a file can't be decoded.
+            SetupError: the model looks at skeletons, or at clips and there is an image.
         """
+        if self.model.sees == "skeletons":
+            raise SetupError(
+                f"{self.config.name} looks at skeletons: put a model that finds key points before it in a "
+                "chain (omma predict ... --poses-from CONFIG WEIGHTS)"
+            )
         frames = iter(open_source(source))
+        if self.model.sees == "clip":
+            return self._of_windows(Seen(frame, {}, self.info) for frame in frames)
+        return self._of_frames(frames)
+
+    def _of_frames(self, frames: Iterator[Frame]) -> Iterator[Result]:
         while batch := list(islice(frames, self.batch_size)):
             samples = [self._sample(index, frame) for index, frame in enumerate(batch)]
             for frame, prediction in zip(batch, self._predict(samples)):
                 yield self._result(frame, prediction)
+
+    @property
+    def of_stretches(self) -> bool:
+        """Whether predictions are about stretches of videos."""
+        return self.model.sees in ("clip", "skeletons")
 
     def predict(
         self, images: Sequence[np.ndarray], *, boxes: Sequence[Any] | None = None
@@ -177,18 +202,24 @@ class Predictor:
         """What the classes are called after this stage of a chain, ``before`` being what they are before it.
 
         Raises:
-            SetupError: the model needs nothing of a stage before, or finds none of its classes there.
+            SetupError: the model needs nothing of a stage before, or finds none of its classes, or not the
+                key points that it needs, there.
         """
+        if self.model.sees == "skeletons":
+            self._check_skeleton(before)
+            return self.info
         self._needs_objects()
         self.boxes.labels(before.classes, self.info.classes)
         return self.info
 
     def after(self, found: Iterable[Seen]) -> Iterator[Result]:
-        """Look at the objects that the stage before found, image after image.
+        """Look at the objects, or skeletons, that the stage before found, image after image.
 
         Raises:
             SetupError: the stage before doesn't find boxes of the model's classes.
         """
+        if self.model.sees == "skeletons":
+            return self._of_windows(self.clips.tracking.after(found))
         return self._after(found, lambda info: self.boxes.labels(info.classes, self.info.classes))
 
     def _after(
@@ -217,17 +248,38 @@ class Predictor:
                 looks[i].append(prediction)
         return (joined(look) if look else self.model.nothing() for look in looks)
 
+    def _of_windows(self, found: Iterable[Seen]) -> Iterator[Result]:
+        """What is said about each frame of the stretches of videos."""
+        windows = self.clips.windows(found)
+        while batch := list(islice(windows, self.batch_size)):
+            shown = [video_of(each, self.sampling) if self.sampling else skeletons_of(each) for each in batch]
+            samples = [
+                self._sample(index, each.looked[0].frame, clip)
+                for index, (each, clip) in enumerate(zip(batch, shown))
+                if clip is not None
+            ]
+            found_in = iter(self._predict(samples) if samples else ())
+            for window, clip in zip(batch, shown):
+                yield from self._told(window, self.model.nothing() if clip is None else next(found_in))
+
+    def _told(self, window: Window, prediction: Prediction) -> Iterator[Result]:
+        on_cpu = above(prediction, self.score_threshold)
+        for seen in window.shown:
+            yield Result(seen.frame, on_cpu, self.info, self.task, window.span)
+
     def _predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         batch = collate(samples)
         with torch.inference_mode():
             return self.model.predict(batch.to(self.device))
 
-    def _sample(self, index: int, frame: Frame, shown: Mapping[str, Tensor] | None = None) -> Sample:
-        """A frame as the model takes it, ``shown`` being what of it the sample shows."""
+    def _sample(self, index: int, frame: Frame, shown: Mapping[str, Any] | None = None) -> Sample:
+        """A frame as the model takes it, ``shown`` being what of it, or of the clip, the sample shows."""
         height, width = frame.image.shape[:2]
-        pixels = torch.from_numpy(np.ascontiguousarray(frame.image)).permute(2, 0, 1)
         meta = Meta(index=index, id=index, path=frame.path, height=height, width=width)
-        sample = {"image": tv_tensors.Image(pixels), "meta": meta, **(shown or {})}
+        sample = {"meta": meta, **(shown or {})}
+        if self.model.sees in ("image", "object"):
+            pixels = torch.from_numpy(np.ascontiguousarray(frame.image)).permute(2, 0, 1)
+            sample["image"] = tv_tensors.Image(pixels)
         return self.transforms(cast(Sample, sample))
 
     def _result(self, frame: Frame, prediction: Prediction) -> Result:
@@ -237,6 +289,18 @@ class Predictor:
         if self.model.sees != "object":
             raise SetupError(
                 f"{self.config.name} looks at whole images and needs no boxes: run it by itself, or first"
+            )
+
+    def _check_skeleton(self, before: DataInfo) -> None:
+        if before.skeleton is None:
+            raise SetupError(
+                f"{self.config.name} looks at skeletons, but the stage before finds no key points"
+            )
+        count = len(before.skeleton.names)
+        if self.model.joints not in (None, count):
+            raise SetupError(
+                f"{self.config.name} looks at skeletons of {self.model.joints} key points, but the stage "
+                f"before finds {count}"
             )
 
 
@@ -252,10 +316,10 @@ def _without_pretraining(config: str | Path | Config, overrides: Sequence[str]) 
     )
 
 
-def _evaluated(plan: Plan) -> Plan:
-    """The loader of the evaluated data set, whose transforms images go through."""
+def _evaluated(plan: Plan, order: Sequence[str]) -> Plan:
+    """The loader of the evaluated data set, whose transforms images go through: the first in the order."""
     data = plan["data"]
-    name = next((name for name in ("test", "val") if name in data), None)
+    name = next((name for name in order if name in data), None)
     if name is None:
         raise SetupError("the config has neither data.test nor data.val, whose transforms images go through")
     return data[name]

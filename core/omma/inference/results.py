@@ -13,6 +13,14 @@ from omma.task import Task
 
 
 @dataclass(frozen=True)
+class Span:
+    """A stretch of a video, in seconds since its first frame."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
 class Seen:
     """One image and what was found in it."""
 
@@ -32,20 +40,23 @@ class Result(Seen):
     """What a model says about one image; scores from the threshold on."""
 
     task: Task
+    span: Span | None = None
+    """Of the stretch of the video that the prediction is about, where it isn't about the one frame."""
 
     def draw(self) -> np.ndarray:
         """A new (H, W, 3) uint8 RGB image with the prediction drawn."""
         return self.task.draw(self.frame.image, self.prediction, self.info)
 
     def to_json(self) -> dict[str, Any]:
-        """Path, frame number in a video, size, and the prediction in the task's own form."""
+        """Path, frame number or stretch of a video, size, and the prediction in the task's own form."""
         height, width = self.frame.image.shape[:2]
-        place = (
-            {"path": self.path}
-            if self.frame.number is None
-            else {"path": self.path, "frame": self.frame.number}
-        )
+        place: dict[str, Any] = {}
+        if self.span is not None:
+            place = {"start": self.span.start, "end": self.span.end}
+        elif self.frame.number is not None:
+            place = {"frame": self.frame.number}
         return {
+            "path": self.path,
             **place,
             "width": width,
             "height": height,

@@ -37,7 +37,7 @@ class TopDown(Model):
     """
 
     task: ClassVar[str] = "pose"
-    sees: ClassVar[Sees] = "object"
+    sees: Sees = "object"
     keypoint_weights: Tensor | None
 
     def __init__(
