@@ -22,7 +22,7 @@ class Codec(ABC):
     """
 
     unbiased: bool = False
-    """How images must be cropped: see ``crop_matrix``."""
+    """How images must be cropped: see ``omma_pose.transforms.crop_matrix``."""
 
     def __init__(self, *, input_size: tuple[int, int]) -> None:
         if min(input_size) < 2:

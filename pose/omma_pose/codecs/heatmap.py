@@ -76,12 +76,18 @@ class MSRAHeatmap(HeatmapCodec):
     ``dark`` it sits where the key point is, and decoding follows the logarithm of the smoothed map to its
     maximum (Zhang et al., DARK, 2019).
 
+    The centre of the heatmap's pixel i is at i strides of the input, whose first pixel's centre is 0: so the
+    first pixels of both have the same centre, the last ones not.
+
     Args:
         input_size: (width, height) of the network's input, pixels.
         heatmap_size: (width, height) of the heatmaps.
         sigma: deviation of the bump in pixels of the heatmap.
         dark: without the bias of whole pixels.
         blur: side of the kernel that smooths maps for ``dark``, odd.
+
+    Raises:
+        ValueError: a size, the deviation or the kernel is out of its range.
     """
 
     shift_mirrored = True
@@ -131,6 +137,9 @@ class UDPHeatmap(HeatmapCodec):
         heatmap_size: (width, height) of the heatmaps.
         sigma: deviation of the bump in pixels of the heatmap.
         blur: side of the kernel that smooths maps, odd.
+
+    Raises:
+        ValueError: a size, the deviation or the kernel is out of its range.
     """
 
     unbiased = True

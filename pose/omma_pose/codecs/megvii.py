@@ -20,6 +20,9 @@ class MegviiHeatmap(HeatmapCodec):
     towards the higher neighbours; at the border it takes the pixel's corner. Scores are heights over 255,
     plus 0.5.
 
+    Pixel i of the heatmap takes what lies from i to i + 1 strides of the input, whose first pixel's centre is
+    0.
+
     Args:
         input_size: (width, height) of the network's input, pixels.
         heatmap_size: (width, height) of the heatmaps.

@@ -45,6 +45,8 @@ class RegressionLabel(Codec):
 class IntegralRegressionLabel(Codec):
     """Shares as ``RegressionLabel`` and heatmaps that sum to 1 (Sun et al., Integral Regression, 2018).
 
+    Pixels of the heatmaps count as in ``MSRAHeatmap``, so that their mean is a share times their size.
+
     Targets and outputs are pairs of (N, K, 2) and (N, K, H, W).
 
     Args:

@@ -37,7 +37,11 @@ class KeypointReader(CocoReader):
             self._named[record["name"]] = where, record["keypoints"], record.get("skeleton") or []
 
     def keypoints(self, record: Any, where: str) -> Sequence[float]:
-        """x, y and visibility in turn; nothing where the object has none."""
+        """x, y and visibility in turn; nothing where the object has none.
+
+        Raises:
+            DataError: it is no list of triples.
+        """
         values = record.get("keypoints", [])
         if not isinstance(values, list) or len(values) % 3:
             found = f"{len(values)} numbers" if isinstance(values, list) else f"{values!r:.80}"

@@ -46,6 +46,7 @@ class LeedsSports(CocoKeypoints):
 
     Raises:
         DataError: a file isn't what it should be, or an image can't be read.
+        ValueError: ``margin`` is negative.
     """
 
     cut: ClassVar[bool] = False

@@ -86,7 +86,11 @@ class Mpii(CocoKeypoints):
         return _Reader(path, self.folder)
 
     def keep(self, reader: Any) -> None:
-        """Look up the sizes of the heads."""
+        """Look up the sizes of the heads.
+
+        Raises:
+            DataError: the file of heads can't be read, or is of another number of people.
+        """
         if self._heads is None:
             return
         sizes = read_heads(self._heads)

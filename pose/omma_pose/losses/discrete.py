@@ -19,6 +19,9 @@ class KLDiscretLoss(Loss):
         beta: factor of predictions, and of targets that are softmaxed: the larger, the narrower.
         label_softmax: targets are logits too.
         loss_weight: factor of the whole.
+
+    Raises:
+        ValueError: ``beta`` isn't positive.
     """
 
     def __init__(self, *, beta: float = 1.0, label_softmax: bool = False, loss_weight: float = 1.0) -> None:

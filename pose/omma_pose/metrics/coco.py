@@ -129,7 +129,11 @@ class CocoKeypointMetric(Metric):
 
     @property
     def sigmas(self) -> np.ndarray:
-        """(K,) spreads of the data's skeleton."""
+        """(K,) spreads of the data's skeleton.
+
+        Raises:
+            DataError: the data has none.
+        """
         if self.info.skeleton is None:
             raise DataError("the data set has no skeleton, so key points can't be compared")
         return np.array(self.info.skeleton.spreads)

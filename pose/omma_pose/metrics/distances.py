@@ -117,6 +117,9 @@ class PCK(DistanceMetric):
         yardstick: what a distance of 1 is; by default the longer side of the box. Between two points of the
             head it is PCKh (Andriluka et al., MPII, 2014), of the trunk PCK of the torso.
         name: what the number is called before its threshold.
+
+    Raises:
+        ValueError: ``threshold`` isn't positive.
     """
 
     def __init__(self, *, threshold: float = 0.2, yardstick: Yardstick = BOX, name: str = "PCK") -> None:
@@ -145,6 +148,9 @@ class PCKh(PCK):
     Args:
         threshold: in sizes of the head.
         without: key points that don't count; MPII leaves out those of the trunk.
+
+    Raises:
+        ValueError: ``threshold`` isn't positive.
     """
 
     def __init__(self, *, threshold: float = 0.5, without: tuple[str, ...] = ("pelvis", "thorax")) -> None:
@@ -173,6 +179,9 @@ class AUC(DistanceMetric):
     Args:
         largest: pixels.
         steps: number of thresholds.
+
+    Raises:
+        ValueError: a number isn't positive.
     """
 
     def __init__(self, *, largest: float = 30.0, steps: int = 20) -> None:

@@ -75,7 +75,12 @@ class MSPNHead(StagesHead):
 
 
 class HeatmapPredictor(nn.Module):
-    """A 1x1 and a 3x3 convolution: (N, C, H, W) to (N, K, H, W)."""
+    """A 1x1 and a 3x3 convolution: (N, C, H, W) to (N, K, H, W).
+
+    Args:
+        in_channels: C.
+        num_keypoints: K.
+    """
 
     def __init__(self, in_channels: int, num_keypoints: int) -> None:
         super().__init__()

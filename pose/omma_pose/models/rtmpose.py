@@ -29,6 +29,9 @@ class RTMCCHead(LineHead):
         hidden: width of a key point's token.
         query: width of queries and keys.
         expand: width of values over that of tokens.
+
+    Raises:
+        ValueError: ``final_kernel`` is even.
     """
 
     def __init__(
@@ -71,6 +74,11 @@ class GatedAttentionUnit(nn.Module):
     """Attention whose output is gated (Hua et al., Transformer Quality in Linear Time, 2022).
 
     Scores are squares of what is positive, not a softmax: (N, K, C) to (N, K, C).
+
+    Args:
+        channels: C.
+        query: width of queries and keys.
+        expand: width of values, as a multiple of C.
     """
 
     def __init__(self, channels: int, *, query: int, expand: int) -> None:
@@ -94,7 +102,12 @@ class GatedAttentionUnit(nn.Module):
 
 
 class ScaleNorm(nn.Module):
-    """Divides tokens by their root mean square, times one learned number (Nguyen and Salazar, 2019)."""
+    """Divides tokens by their root mean square, times one learned number (Nguyen and Salazar, 2019).
+
+    Args:
+        channels: C.
+        eps: least root mean square that is divided by.
+    """
 
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         super().__init__()

@@ -139,6 +139,9 @@ class TopDownCrop(Transform):
         width: likewise.
         padding: sides of what is shown over those of the box.
         unbiased: as ``crop_matrix``; what the model's codec asks for.
+
+    Raises:
+        ValueError: a number is out of its range.
     """
 
     def __init__(self, *, height: int, width: int, padding: float = 1.25, unbiased: bool = False) -> None:

@@ -26,6 +26,9 @@ class BoundaryIoU(Metric):
 
     Args:
         dilation_ratio: what is near, as a share of the image's diagonal; at least one pixel.
+
+    Raises:
+        ValueError: the ratio isn't between 0 and 1.
     """
 
     def __init__(self, *, dilation_ratio: float = 0.02) -> None:

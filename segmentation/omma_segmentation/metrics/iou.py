@@ -49,6 +49,9 @@ class SegmentationMetric(Metric):
 
     Args:
         beta: weight of recall against precision in the F-score.
+
+    Raises:
+        ValueError: ``beta`` isn't positive.
     """
 
     def __init__(self, *, beta: float = 1.0) -> None:

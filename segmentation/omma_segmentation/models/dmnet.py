@@ -27,6 +27,9 @@ class DMHead(FeatureHead):
         norm: kind of the norms.
         dropout: share of channels.
         align_corners: how logits are resized.
+
+    Raises:
+        ValueError: a kernel has an even side.
     """
 
     def __init__(

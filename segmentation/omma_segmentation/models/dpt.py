@@ -75,7 +75,12 @@ class DPTHead(FeatureHead):
 
 
 class Reassemble(nn.Module):
-    """Each position learns of the class token; then a width and a size of its own for each map."""
+    """Each position learns of the class token; then a width and a size of its own for each map.
+
+    Args:
+        in_channels: of the four maps.
+        out_channels: of what becomes of them.
+    """
 
     def __init__(self, in_channels: Sequence[int], out_channels: Sequence[int]) -> None:
         super().__init__()
@@ -107,7 +112,13 @@ class Reassemble(nn.Module):
 
 
 class Fusion(nn.Module):
-    """What came so far plus a finer level, refined and doubled in size."""
+    """What came so far plus a finer level, refined and doubled in size.
+
+    Args:
+        channels: C.
+        norm: kind of the norms.
+        joins: whether there is a finer level; the first one has none.
+    """
 
     def __init__(self, channels: int, norm: NormKind, *, joins: bool) -> None:
         super().__init__()
@@ -124,7 +135,12 @@ class Fusion(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """Twice ReLU, convolution and norm, added to what came in."""
+    """Twice ReLU, convolution and norm, added to what came in.
+
+    Args:
+        channels: C.
+        norm: kind of the norms.
+    """
 
     def __init__(self, channels: int, norm: NormKind) -> None:
         super().__init__()
@@ -136,7 +152,12 @@ class ResidualUnit(nn.Module):
 
 
 class ActConvNorm(nn.Module):
-    """ReLU, 3x3 convolution, norm."""
+    """ReLU, 3x3 convolution, norm.
+
+    Args:
+        channels: C.
+        norm: kind of the norm.
+    """
 
     def __init__(self, channels: int, norm: NormKind) -> None:
         super().__init__()

@@ -34,6 +34,10 @@ class FCNHead(FeatureHead):
         norm: kind of the norms.
         dropout: share of channels.
         align_corners: how maps and logits are resized.
+
+    Raises:
+        ValueError: without convolutions ``channels`` isn't the width of the maps, or ``context`` has no two
+            convolutions to stand between.
     """
 
     def __init__(

@@ -19,6 +19,9 @@ class IterativeDecodeHead(DecodeHead):
         kernel_generate_head: gives the features, the first logits and the first kernels, those of its
             classifier; its losses are taken of every stage.
         kernel_update_head: the stages.
+
+    Raises:
+        ValueError: a stage has other ``channels`` than the first head.
     """
 
     def __init__(
@@ -73,6 +76,9 @@ class KernelUpdateHead(nn.Module):
         update_channels: kernels are updated in groups of so many channels.
         heads: of the attention among kernels.
         hidden: between the layers behind it.
+
+    Raises:
+        ValueError: ``update_channels`` doesn't divide ``channels``.
     """
 
     def __init__(

@@ -25,6 +25,9 @@ class FPNHead(FeatureHead):
         norm: kind of the norms.
         dropout: share of channels.
         align_corners: how levels and logits are resized.
+
+    Raises:
+        ValueError: there is not one stride for each level, or one is no power of two times the first.
     """
 
     def __init__(

@@ -14,7 +14,11 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(kw_only=True, frozen=True)
 class SlidingWindow:
-    """Overlapping tiles, whose logits are averaged where they overlap."""
+    """Overlapping tiles, whose logits are averaged where they overlap.
+
+    Raises:
+        ValueError: a stride or ``tiles`` is below 1, or a stride is larger than a tile.
+    """
 
     height: int
     width: int

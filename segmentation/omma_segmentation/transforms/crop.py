@@ -20,6 +20,9 @@ class SemanticCrop(Transform):
         width: likewise.
         largest_share: most of the labelled pixels that one class may have; 1: any window will do.
         tries: windows drawn at most; the last one is taken as it is.
+
+    Raises:
+        ValueError: a number is out of its range.
     """
 
     def __init__(self, *, height: int, width: int, largest_share: float = 0.75, tries: int = 10) -> None:

@@ -27,6 +27,9 @@ class MapHead(nn.Module):
         num_classes: C.
         loss: one or several losses on the logits.
         align_corners: how maps and logits are resized.
+
+    Raises:
+        ValueError: ``in_channels`` and ``in_index`` name different numbers of maps.
     """
 
     def __init__(
@@ -120,6 +123,9 @@ class FeatureHead(DecodeHead):
         sub_pixels: s; each position of the features gives the logits of s x s places (sub-pixel convolution;
             Shi et al., Real-Time Single Image and Video Super-Resolution, 2016). Finer outlines at next to no
             cost.
+
+    Raises:
+        ValueError: as ``MapHead``, or ``sub_pixels`` is below 1.
     """
 
     def __init__(
