@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from omma.metrics.report import MetricReport
 from omma.structures import DataInfo, Prediction, Target
@@ -42,3 +45,8 @@ class Metric(ABC):
     def report(self) -> MetricReport:
         """Tables, curves and rankings for the run's report; empty by default."""
         return MetricReport()
+
+
+def mean_of_known(values: np.ndarray) -> float:
+    """The mean of the numbers that aren't NaN, which could not be measured; NaN of none."""
+    return float(np.nanmean(values)) if not np.isnan(values).all() else math.nan

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from omma.errors import DataError
-from omma.metrics import Curves, Metric, MetricReport, Ranking, Table
+from omma.metrics import Curves, Metric, MetricReport, Ranking, Table, mean_of_known
 from omma.ops.oks import oks_nms, soft_oks_nms
 from omma.registry import register
 from omma.structures import Prediction, Target
@@ -247,14 +247,10 @@ def numbers_of(found: Sequence[Precision]) -> dict[str, float]:
     recall = np.stack([each.recall for each in found]) if found else np.full((1, 3, 10), np.nan)
     values: dict[str, float] = {}
     for name, array in (("AP", precision), ("AR", recall)):
-        values |= {name: _mean(array[:, 0]), f"{name}50": _mean(array[:, 0, 0])}
-        values[f"{name}75"] = _mean(array[:, 0, 5])
-        values |= {f"{name}{size}": _mean(array[:, a]) for a, size in enumerate(AREAS) if size}
+        values |= {name: mean_of_known(array[:, 0]), f"{name}50": mean_of_known(array[:, 0, 0])}
+        values[f"{name}75"] = mean_of_known(array[:, 0, 5])
+        values |= {f"{name}{size}": mean_of_known(array[:, a]) for a, size in enumerate(AREAS) if size}
     return values
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.nanmean(values)) if not np.isnan(values).all() else math.nan
 
 
 def _join(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omma.errors import DataError
-from omma.metrics import Curves, Metric, MetricReport, Ranking, Table
+from omma.metrics import Curves, Metric, MetricReport, Ranking, Table, mean_of_known
 from omma.registry import register
 from omma.structures import Prediction, Target
 from omma_pose.metrics.records import Record, make_record
@@ -33,14 +33,14 @@ class DistanceMetric(Metric):
         yardstick: what a distance of 1 is; null: a pixel.
     """
 
-    records: dict[int, tuple[np.ndarray, str]]
-    """(K,) distances, NaN where a key point isn't labelled or can't be measured; and the image's path."""
+    records: dict[int, np.ndarray]
+    """(K,) distances, NaN where a key point isn't labelled or can't be measured."""
 
     def __init__(self, *, yardstick: Yardstick | None) -> None:
         super().__init__()
         self.yardstick = yardstick
 
-    def record(self, prediction: Prediction, target: Target) -> tuple[np.ndarray, str]:
+    def record(self, prediction: Prediction, target: Target) -> np.ndarray:
         """The distances of one sample's key points.
 
         Raises:
@@ -52,12 +52,12 @@ class DistanceMetric(Metric):
                 f"{record.path}: distances need samples of annotated boxes, these are of {record.boxes_of}; "
                 "set the data set's boxes to null, or take this metric out"
             )
-        return self._distances(record, record.instance), record.path
+        return self._distances(record, record.instance)
 
     @property
     def distances(self) -> np.ndarray:
         """(N, K) of all samples."""
-        return np.stack([distances for distances, _ in self.records.values()])
+        return np.stack(list(self.records.values()))
 
     @abstractmethod
     def score(self, distances: np.ndarray) -> np.ndarray:
@@ -69,13 +69,13 @@ class DistanceMetric(Metric):
             return MetricReport()
         values = self.score(self.distances)
         rows: list[list[str | float | int]] = [
-            [name, mean_of(values[:, k]), int((~np.isnan(values[:, k])).sum())]
+            [name, mean_of_known(values[:, k]), int((~np.isnan(values[:, k])).sum())]
             for k, name in enumerate(self.info.skeleton.names)
         ]
         (name,) = self.compute().keys()
-        far = [(i, mean_of(distances), path) for i, (distances, path) in self.records.items()]
+        far = [(i, mean_of_known(distances)) for i, distances in self.records.items()]
         entries = sorted(
-            ((i, off, f"{off:.3f} off") for i, off, _ in far if not math.isnan(off)),
+            ((i, off, f"{off:.3f} off") for i, off in far if not math.isnan(off)),
             key=lambda entry: -entry[1],
         )
         return MetricReport(
@@ -134,7 +134,7 @@ class PCK(DistanceMetric):
 
     def compute(self) -> dict[str, float]:
         """The share of all labelled key points; NaN of none."""
-        value = mean_of(self.score(self.distances)) if self.records else math.nan
+        value = mean_of_known(self.score(self.distances)) if self.records else math.nan
         return {f"{self.name}@{self.threshold:g}": value}
 
 
@@ -198,7 +198,7 @@ class AUC(DistanceMetric):
 
     def compute(self) -> dict[str, float]:
         """The mean over all labelled key points; NaN of none."""
-        return {"AUC": mean_of(self.score(self.distances)) if self.records else math.nan}
+        return {"AUC": mean_of_known(self.score(self.distances)) if self.records else math.nan}
 
     def report(self) -> MetricReport:
         """As for other distances, and the curve."""
@@ -225,7 +225,7 @@ class EPE(DistanceMetric):
 
     def compute(self) -> dict[str, float]:
         """The mean over all labelled key points; NaN of none."""
-        return {"EPE": mean_of(self.distances) if self.records else math.nan}
+        return {"EPE": mean_of_known(self.distances) if self.records else math.nan}
 
 
 @register
@@ -245,11 +245,5 @@ class NME(DistanceMetric):
 
     def compute(self) -> dict[str, float]:
         """The mean over samples of the means over their labelled key points; NaN of none."""
-        means = [mean_of(distances) for distances, _ in self.records.values()]
-        return {"NME": mean_of(np.array(means)) if means else math.nan}
-
-
-def mean_of(values: np.ndarray) -> float:
-    """The mean of those that are no NaN; NaN of none."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else math.nan
+        means = [mean_of_known(distances) for distances in self.records.values()]
+        return {"NME": mean_of_known(np.array(means)) if means else math.nan}

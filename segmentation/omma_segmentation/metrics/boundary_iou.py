@@ -7,10 +7,10 @@ import math
 import cv2
 import numpy as np
 
-from omma.metrics import Metric, MetricReport, Table
+from omma.metrics import Metric, MetricReport, Table, mean_of_known
 from omma.registry import register
 from omma.structures import IGNORED, Prediction, Target
-from omma_segmentation.metrics.iou import as_array, mean, ratio
+from omma_segmentation.metrics.iou import as_array, ratio
 
 Counts = tuple[np.ndarray, np.ndarray, np.ndarray]
 """(C,) int64 pixels near the contours of each class: in both maps, in the true one, in the predicted one."""
@@ -44,7 +44,7 @@ class BoundaryIoU(Metric):
 
     def compute(self) -> dict[str, float]:
         """The mean; NaN without a labelled pixel."""
-        return {"mBoundaryIoU": mean(self._ious())}
+        return {"mBoundaryIoU": mean_of_known(self._ious())}
 
     def report(self) -> MetricReport:
         """The number of each class."""

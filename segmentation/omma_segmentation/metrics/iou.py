@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from omma.metrics import Matrix, Metric, MetricReport, Ranking, Table
+from omma.metrics import Matrix, Metric, MetricReport, Ranking, Table, mean_of_known
 from omma.registry import register
 from omma.structures import Prediction, Target
 
@@ -60,19 +60,19 @@ class SegmentationMetric(Metric):
             raise ValueError(f"beta must be positive, got {beta}")
         self.beta = beta
 
-    def record(self, prediction: Prediction, target: Target) -> tuple[np.ndarray, np.ndarray, str]:
-        """Places and numbers of the confusions that occurred in one image, and its path."""
+    def record(self, prediction: Prediction, target: Target) -> tuple[np.ndarray, np.ndarray]:
+        """Places and numbers of the confusions that occurred in one image."""
         counts = confusion(
             as_array(target["semantic"]), as_array(prediction["semantic"]), len(self.info.classes)
         )
         places = np.flatnonzero(counts)
-        return places.astype(np.int32), counts.flat[places], target["path"]
+        return places.astype(np.int32), counts.flat[places]
 
     def compute(self) -> dict[str, float]:
         """The means; NaN without a labelled pixel."""
         total = self._total()
         scores = self._scores(total)
-        means = {key: mean(scores[name]) for key, name in _MEANS.items()}
+        means = {key: mean_of_known(scores[name]) for key, name in _MEANS.items()}
         return {**means, "aAcc": ratio(np.trace(total), total.sum())}
 
     def report(self) -> MetricReport:
@@ -100,7 +100,7 @@ class SegmentationMetric(Metric):
     def _total(self) -> np.ndarray:
         classes = len(self.info.classes)
         total = np.zeros(classes * classes, np.int64)
-        for places, counts, _ in self.records.values():
+        for places, counts in self.records.values():
             total[places] += counts
         return total.reshape(classes, classes)
 
@@ -122,10 +122,10 @@ class SegmentationMetric(Metric):
         """Mean IoU over the classes of each image that has labelled pixels."""
         classes = len(self.info.classes)
         found: list[tuple[int, float]] = []
-        for index, (places, counts, _) in self.records.items():
+        for index, (places, counts) in self.records.items():
             one = np.zeros(classes * classes, np.int64)
             one[places] = counts
-            iou = mean(self._scores(one.reshape(classes, classes))["IoU"])
+            iou = mean_of_known(self._scores(one.reshape(classes, classes))["IoU"])
             if not np.isnan(iou):
                 found.append((index, iou))
         return found
@@ -143,8 +143,3 @@ def ratio(a: Any, b: Any) -> Any:
     """``a / b``, NaN where both are zero."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.true_divide(a, b)
-
-
-def mean(values: np.ndarray) -> float:
-    """Of the numbers that aren't NaN."""
-    return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
