@@ -11,7 +11,6 @@ from omma_detection.models.coders.bucket import BucketCoder
 from omma_detection.models.grid_rcnn import GridHead
 from omma_detection.models.heads.detections import Candidates, SoftNMS
 from omma_detection.models.mask_scoring_rcnn import mask_iou
-from omma_detection.models.point_rend import sample_points
 
 
 def soft_nms_by_definition(boxes: np.ndarray, scores: np.ndarray, weigh) -> list[tuple[int, float]]:
@@ -102,9 +101,3 @@ def test_mask_iou_counts_what_lies_outside_of_the_region():
     target = torch.tensor([[[1.0, 0], [1, 0]]])
     # Half of the object lies in the region: 4 pixels in all, 2 found, 1 of them right.
     torch.testing.assert_close(mask_iou(found, target, torch.tensor([0.5])), torch.tensor([1 / 5]))
-
-
-def test_points_are_sampled_at_pixel_centres():
-    maps = torch.arange(12.0).view(1, 1, 3, 4)
-    points = torch.tensor([[[0.5 / 4, 0.5 / 3], [3.5 / 4, 2.5 / 3], [1 / 4, 0.5 / 3]]])
-    torch.testing.assert_close(sample_points(maps, points)[0, 0], torch.tensor([0.0, 11.0, 0.5]))

@@ -17,6 +17,7 @@ from omma.layers.memory_format import lay_channels_last
 from omma.layers.non_local import NonLocal2d
 from omma.layers.norm import LayerNorm2d, NormForm, NormKind, make_norm, norm_name
 from omma.layers.patch_merging import MergeOrder, PatchMerging
+from omma.layers.points import PointLayer, draw_points
 from omma.layers.resize import resize
 from omma.layers.same_conv import SameConv
 from omma.layers.scale import Scale
@@ -59,6 +60,7 @@ __all__ = [
     "NormKind",
     "PackedSelfAttention",
     "PatchMerging",
+    "PointLayer",
     "PyramidPooling",
     "SAConv2d",
     "SameConv",
@@ -72,6 +74,7 @@ __all__ = [
     "WindowAttention",
     "WindowMean",
     "attend_in_windows",
+    "draw_points",
     "init_conv",
     "lay_channels_last",
     "make_norm",

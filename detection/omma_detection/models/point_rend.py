@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omma.layers import ConvNormAct, init_conv
+from omma.layers import ConvNormAct, PointLayer, draw_points, init_conv
 from omma.losses import Loss
+from omma.ops import point_sample
 from omma.parallel import normalizer
 from omma.registry import register
 from omma.structures import Batch, Prediction
@@ -87,7 +88,7 @@ class PointRendRoIHead(RoIHead):
         rows = torch.arange(len(labels), device=labels.device)
         split = [len(r.objects) for r in regions]
         wanted = [
-            sample_points(
+            point_sample(
                 bitmaps(sample)[r.objects][:, None].float(), _in_image(own, at, bitmaps(sample).shape[-2:], 1)
             )[:, 0]
             for sample, r, own, at in zip(
@@ -122,24 +123,19 @@ class PointRendRoIHead(RoIHead):
     def _points(self, maps: Sequence[Tensor], rois: Tensor, points: Tensor, coarse: Tensor) -> Tensor:
         """Logits (R, C, K) at points (R, K, 2) of rois (R, 5), 0..1 across each."""
         fine = self.mask_roi_extractor.at(maps, rois, points)
-        return self.point_head(fine, sample_points(coarse, points))
+        return self.point_head(fine, point_sample(coarse, points))
 
     def _uncertain_points(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(R, K, 2) in 0..1: where masks (R, C, M, M) are least sure, and some at random."""
-        device, count = logits.device, len(logits)
-        candidates = torch.rand(count, self.num_points * self.oversample, 2, device=device)
-        rows = torch.arange(count, device=device)
-        unsure = -sample_points(logits[rows, labels][:, None], candidates)[:, 0].abs()
-        taken = int(self.uncertain_share * self.num_points)
-        index = unsure.topk(taken, dim=1).indices
-        chosen = candidates.gather(1, index[..., None].expand(-1, -1, 2))
-        return torch.cat([chosen, torch.rand(count, self.num_points - taken, 2, device=device)], dim=1)
-
-
-def sample_points(maps: Tensor, points: Tensor) -> Tensor:
-    """Bilinear values (N, C, K) of maps (N, C, H, W) at points (N, K, 2), x and y in 0..1 across the maps."""
-    grid = points[:, :, None] * 2 - 1
-    return F.grid_sample(maps, grid.to(maps.dtype), align_corners=False)[..., 0]
+        own = logits[torch.arange(len(logits), device=logits.device), labels][:, None]
+        return draw_points(
+            lambda candidates: -point_sample(own, candidates)[:, 0].abs(),
+            len(logits),
+            num_points=self.num_points,
+            oversample=self.oversample,
+            uncertain_share=self.uncertain_share,
+            device=logits.device,
+        )
 
 
 def _in_image(boxes: Tensor, points: Tensor, size: Sequence[int], stride: int) -> Tensor:
@@ -176,7 +172,7 @@ class PointRoIExtractor(RoIExtractor):
         for i in range(len(level)):
             own = (images == i).nonzero()[:, 0]
             flat = places[own].view(1, -1, 2)
-            values = sample_points(level[i : i + 1], flat)[0].unflatten(1, (len(own), points.shape[1]))
+            values = point_sample(level[i : i + 1], flat)[0].unflatten(1, (len(own), points.shape[1]))
             out = out.index_copy(0, own, values.transpose(0, 1))
         return out
 
@@ -250,10 +246,12 @@ class MaskPointHead(nn.Module):
     ) -> None:
         super().__init__()
         widths = (in_channels, *(channels,) * num_layers)
-        self.fcs = nn.ModuleList(_PointLayer(a + num_classes, b) for a, b in pairwise(widths))
+        self.fcs = nn.ModuleList(PointLayer(a + num_classes, b) for a, b in pairwise(widths))
         self.fc_logits = nn.Conv1d(widths[-1] + num_classes, num_classes, 1)
         self.point_loss = loss
-        nn.init.normal_(self.fc_logits.weight, std=0.001)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv1d):
+                nn.init.normal_(layer.weight, std=0.001)
         nn.init.zeros_(self.fc_logits.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, features: Tensor, coarse: Tensor) -> Tensor:
@@ -262,15 +260,3 @@ class MaskPointHead(nn.Module):
         for layer in self.fcs:
             x = layer(torch.cat([x, coarse], dim=1))
         return self.fc_logits(torch.cat([x, coarse], dim=1))
-
-
-class _PointLayer(nn.Module):
-    """A layer that all points share, and ReLU."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(in_channels, out_channels, 1)
-        nn.init.normal_(self.conv.weight, std=0.001)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x).relu()

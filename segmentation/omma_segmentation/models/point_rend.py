@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omma.layers import PointLayer, draw_points
 from omma.ops import point_sample
 from omma.registry import register
 from omma.structures.class_rows import ClassRows
@@ -104,34 +105,19 @@ class PointHead(RefineHead):
     @torch.no_grad()
     def draw(self, coarse: Tensor) -> Tensor:
         """Points (N, P, 2) in 0..1 where logits (N, C, H, W) are least sure, and some at random."""
-        count, device = len(coarse), coarse.device
-        candidates = torch.rand(count, self.num_points * self.oversample, 2, device=device)
-        taken = int(self.uncertain_share * self.num_points)
         # Of the interpolated logits: those of the map itself are sure on both sides of an edge.
-        index = uncertainty(point_sample(coarse, candidates)).topk(taken, dim=1).indices
-        chosen = candidates.gather(1, index[..., None].expand(-1, -1, 2))
-        return torch.cat([chosen, torch.rand(count, self.num_points - taken, 2, device=device)], dim=1)
+        return draw_points(
+            lambda candidates: uncertainty(point_sample(coarse, candidates)),
+            len(coarse),
+            num_points=self.num_points,
+            oversample=self.oversample,
+            uncertain_share=self.uncertain_share,
+            device=coarse.device,
+        )
 
     def class_rows(self) -> Mapping[str, ClassRows]:
         """Parameters whose rows belong to classes, by name."""
         return {"fc_seg.weight": ClassRows(), "fc_seg.bias": ClassRows()}
-
-
-class PointLayer(nn.Module):
-    """A layer for each point by itself.
-
-    Args:
-        in_channels: C.
-        out_channels: C'.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, P) -> (N, C', P)."""
-        return self.conv(x).relu()
 
 
 def uncertainty(logits: Tensor) -> Tensor:
