@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from omma import necks
 from omma.layers import NonLocal2d
-from omma.necks import Neck
+from omma.necks import Neck, channels_behind
 
 CHANNELS = (8, 16, 24, 32)
 STRIDES = (4, 8, 16, 32)
@@ -178,3 +178,15 @@ def test_enlarging_starts_as_bilinear_interpolation():
     wanted = F.interpolate(x, scale_factor=2, mode="bilinear")
     # At the border a transposed convolution sees zeros, interpolation the border's own values.
     torch.testing.assert_close(enlarge(x)[..., 1:-1, 1:-1], wanted[..., 1:-1, 1:-1])
+
+
+def test_heads_get_the_maps_of_the_neck_or_without_one_of_the_backbone():
+    neck = necks.PAFPN(in_channels=CHANNELS, out_channels=8)
+    assert channels_behind(neck, list(CHANNELS)) == (8, 8, 8, 8, 8)
+    assert channels_behind(None, list(CHANNELS)) == CHANNELS
+
+
+def test_a_neck_that_takes_other_channels_than_the_backbone_gives_is_refused():
+    neck = necks.PAFPN(in_channels=CHANNELS, out_channels=8)
+    with pytest.raises(ValueError, match=r"neck.in_channels \[8, 16, 24, 32\] are not .* \[8, 16, 24\]"):
+        channels_behind(neck, (8, 16, 24))

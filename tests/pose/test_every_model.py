@@ -107,8 +107,8 @@ def test_its_state_restores_it_and_its_operations_are_counted(model: TopDown):
 
 
 @torch.no_grad()
-def test_predictions_of_a_mirrored_image_are_mirrored(model: TopDown):
-    """Flip test makes a model symmetric: where it doesn't, left and right are exchanged wrongly."""
+def test_outputs_that_are_turned_back_twice_are_what_they_were(model: TopDown):
+    """That they are turned to the right place is tested of each codec."""
     model.eval()
     outputs = model(batch(model).images)
     order = torch.tensor(model.skeleton.mirror)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from omma_segmentation.models.danet import ChannelAttention, PixelAttention
+from omma_segmentation.models.danet import ChannelAttention, PositionAttention
 
 from .formulas import at, drawn
 
@@ -29,7 +29,7 @@ def test_channels_attend_to_those_least_like_them():
 
 @torch.no_grad()
 def test_pixels_attend_to_all_by_unscaled_products():
-    module = drawn(PixelAttention(6, 2))
+    module = drawn(PositionAttention(6, 2))
     x = torch.randn(1, 6, 3, 4).double()
     query, key, value = (
         at(module.get_submodule(f"{name}_project"), x[0]) for name in ("query", "key", "value")

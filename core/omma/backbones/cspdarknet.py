@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from omma.backbones.base import Backbone, check_stages, run
-from omma.layers import YOLO_NORM, ConvNormAct, CspKind, CspLayer, NormKind, PyramidPooling, yolo_conv
+from omma.layers import YOLO_NORM, ConvNormAct, CspKind, CspLayer, NormKind, SpatialPyramidPooling, yolo_conv
 from omma.registry import register
 
 
@@ -39,7 +39,7 @@ class CspBackbone(Backbone):
                 yolo_conv(before, channels, 3, stride=2, depthwise=depthwise, norm=norm)
             ]
             if i == len(stages):
-                parts.append(PyramidPooling(channels, norm=norm))
+                parts.append(SpatialPyramidPooling(channels, norm=norm))
             parts.append(
                 CspLayer(
                     channels,

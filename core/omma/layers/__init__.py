@@ -4,7 +4,7 @@ from omma.layers.carafe import Carafe
 from omma.layers.context_block import ContextBlock
 from omma.layers.conv import Activation, ConvNormAct, DeformVersion
 from omma.layers.criss_cross import CrissCrossAttention
-from omma.layers.csp import YOLO_NORM, CspKind, CspLayer, PyramidPooling, yolo_conv
+from omma.layers.csp import YOLO_NORM, CspKind, CspLayer, SpatialPyramidPooling, yolo_conv
 from omma.layers.deform_attention import MultiScaleDeformableAttention
 from omma.layers.deform_conv import DeformConv2d, GuidedDeformConv2d, ModulatedDeformConv2d
 from omma.layers.encoder_block import EncoderBlock
@@ -61,13 +61,13 @@ __all__ = [
     "PackedSelfAttention",
     "PatchMerging",
     "PointLayer",
-    "PyramidPooling",
     "SAConv2d",
     "SameConv",
     "Scale",
     "SelfAttention",
     "SeparableConv",
     "ShuffleUnit",
+    "SpatialPyramidPooling",
     "SqueezeExcitation",
     "SyncBatchNorm",
     "TokenBlock",

@@ -99,7 +99,7 @@ class ChannelAttention(nn.Module):
         return x * F.hardsigmoid(self.fc(x.mean(dim=(2, 3), keepdim=True)))
 
 
-class PyramidPooling(nn.Module):
+class SpatialPyramidPooling(nn.Module):
     """Poolings of several sizes beside the map itself (He et al., Spatial Pyramid Pooling, 2014)."""
 
     def __init__(

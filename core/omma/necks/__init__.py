@@ -1,6 +1,6 @@
 """Networks between backbone and head."""
 
-from omma.necks.base import Neck
+from omma.necks.base import Neck, channels_behind
 from omma.necks.bfp import BFP
 from omma.necks.csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
 from omma.necks.deconv import DeconvNeck
@@ -39,4 +39,5 @@ __all__ = [
     "SSDNeck",
     "Upscale",
     "YOLOV3Neck",
+    "channels_behind",
 ]

@@ -23,3 +23,18 @@ class Neck(nn.Module, ABC):
     @abstractmethod
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps (N, C_i, H_i, W_i), fine to coarse, to maps of ``out_channels``."""
+
+
+def channels_behind(neck: Neck | None, channels: Sequence[int]) -> tuple[int, ...]:
+    """Channels of the maps that heads get of a backbone's maps of these ``channels``; null: there is no neck.
+
+    Raises:
+        ValueError: the neck takes other channels.
+    """
+    if neck is None:
+        return tuple(channels)
+    if tuple(neck.in_channels) != tuple(channels):
+        raise ValueError(
+            f"neck.in_channels {list(neck.in_channels)} are not those of the backbone, {list(channels)}"
+        )
+    return neck.out_channels

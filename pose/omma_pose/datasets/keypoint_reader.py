@@ -128,7 +128,8 @@ def count_outside(
     """Note labelled key points beside their image; they are kept, since a crop may show where they lie."""
     lengths = table.starts[1:] - table.starts[:-1]
     size = torch.repeat_interleave(table.sizes, lengths, dim=0).flip(1)[:, None]
-    beside = ((keypoints < -0.5) | (keypoints > size)).any(dim=2) & (visibility > 0)
+    # The outermost pixels reach half a pixel beyond their centres.
+    beside = ((keypoints < -0.5) | (keypoints > size - 0.5)).any(dim=2) & (visibility > 0)
     if beside.any():
         first = int(beside.any(dim=1).nonzero()[0])
         place = f"{where}: annotation {int(table.object_ids[first])}"

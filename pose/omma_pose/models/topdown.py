@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omma.backbones import Backbone
 from omma.model import Model, Preprocessor, Sees
-from omma.necks import Neck
+from omma.necks import Neck, channels_behind
 from omma.registry import register
 from omma.structures import Batch, Prediction, Skeleton
 from omma_pose.datasets.skeletons import skeleton_of
@@ -55,13 +55,7 @@ class TopDown(Model):
         self.preprocessor, self.backbone, self.neck, self.head = preprocessor, backbone, neck, head
         self.skeleton = skeleton_of(skeleton)
         self.flip_test = flip_test
-        channels = backbone.out_channels if neck is None else neck.out_channels
-        if neck is not None and tuple(neck.in_channels) != tuple(backbone.out_channels):
-            raise ValueError(
-                f"neck.in_channels {list(neck.in_channels)} are not those of the backbone, "
-                f"{list(backbone.out_channels)}"
-            )
-        head.check_maps(channels)
+        head.check_maps(channels_behind(neck, backbone.out_channels))
         if self.skeleton is None and flip_test:
             raise ValueError("flip_test needs a skeleton: name one, or set flip_test to false")
         if self.skeleton is not None and len(self.skeleton) != head.num_keypoints:

@@ -12,6 +12,7 @@ from torchvision import tv_tensors
 
 from omma.data.dataset import Dataset
 from omma.data.images import image_size, read_image, read_label_map
+from omma.data.lines import read_lines
 from omma.data.paths import inside, under
 from omma.data.transforms import AnyTransform, Compose
 from omma.errors import DataError
@@ -196,12 +197,8 @@ class MaskFolder(Dataset):
         return found
 
     def _listed(self, path: Path) -> list[str]:
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: expected a text file with one image a line: {error}") from None
         names: list[str] = []
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(read_lines(path), 1):
             if words := line.split():
                 name = inside(words[0], f"{path}:{number}").removesuffix(self.image_suffix)
                 # Lists name the image by itself, or with the folder that the images are in.

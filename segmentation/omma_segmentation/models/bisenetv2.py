@@ -21,9 +21,11 @@ class BiSeNetV2(Backbone):
         semantic_channels: of the four stages of the semantic branch.
         expansion: widening within the blocks of the semantic branch.
         norm: kind of the norms.
+        weights: initial weights, a file or ``publisher://name``; null: random.
 
     Raises:
         ValueError: the last stages of both branches have not as many channels.
+        WeightsError: ``weights`` isn't there or isn't of this network.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class BiSeNetV2(Backbone):
         semantic_channels: tuple[int, int, int, int] = (16, 32, 64, 128),
         expansion: int = 6,
         norm: NormKind = "bn",
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         if detail_channels[-1] != semantic_channels[-1]:
@@ -44,6 +47,7 @@ class BiSeNetV2(Backbone):
         self.semantic = SemanticBranch(semantic_channels, expansion=expansion, norm=norm)
         self.bga = GuidedAggregation(detail_channels[-1], norm=norm)
         init_conv(self, kind="kaiming")
+        self.start(weights)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> the aggregated map and those of the semantic branch."""

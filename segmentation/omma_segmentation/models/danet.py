@@ -54,7 +54,7 @@ class DAHead(FeatureHead):
             align_corners=align_corners,
         )
         for branch, attention in (
-            ("pam", PixelAttention(channels, inner_channels)),
+            ("pam", PositionAttention(channels, inner_channels)),
             ("cam", ChannelAttention()),
         ):
             self.add_module(f"{branch}_in_conv", ConvNormAct(in_channels, channels, 3, padding=1, norm=norm))
@@ -102,7 +102,7 @@ class DAHead(FeatureHead):
         return {f"{name}.{part}": ClassRows() for name in classifiers for part in ("weight", "bias")}
 
 
-class PixelAttention(MapAttention):
+class PositionAttention(MapAttention):
     """Adds to each pixel what it sees in all others; the identity at first.
 
     Args:

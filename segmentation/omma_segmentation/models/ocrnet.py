@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from omma.layers import ConvNormAct, NormKind, init_conv
 from omma.registry import register
 from omma.structures.class_rows import ClassRows
-from omma_segmentation.losses import PixelLoss
-from omma_segmentation.models.heads.decode_head import RefineHead
+from omma_segmentation.models.heads.decode_head import PixelLosses, RefineHead
 from omma_segmentation.models.heads.map_attention import MapAttention
 
 
@@ -39,7 +38,7 @@ class OCRHead(RefineHead):
         channels: int = 512,
         attention_channels: int = 256,
         num_classes: int,
-        loss: PixelLoss | tuple[PixelLoss, ...],
+        loss: PixelLosses,
         norm: NormKind = "sync_bn",
         dropout: float = 0.0,
         align_corners: bool = False,

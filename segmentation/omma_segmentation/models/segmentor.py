@@ -12,7 +12,7 @@ from omma.backbones import Backbone
 from omma.checkpoint.readers import Weights
 from omma.layers import resize
 from omma.model import Model, Preprocessor
-from omma.necks import Neck
+from omma.necks import Neck, channels_behind
 from omma.registry import register
 from omma.structures import IGNORED, Batch, Prediction
 from omma_segmentation.models.heads.decode_head import DecodeHead, MapHead, RefineHead
@@ -63,12 +63,7 @@ class Segmentor(Model):
         else:
             self.auxiliary_head = auxiliary_head
         self.window = window
-        channels = backbone.out_channels if neck is None else neck.out_channels
-        if neck is not None and tuple(neck.in_channels) != tuple(backbone.out_channels):
-            raise ValueError(
-                f"neck.in_channels {list(neck.in_channels)} are not those of the backbone, "
-                f"{list(backbone.out_channels)}"
-            )
+        channels = channels_behind(neck, backbone.out_channels)
         first, refining = self.decode_heads()
         self.align_corners, classes = first.align_corners, first.num_classes
         for name, head in {"decode": first, **refining, **self.auxiliary_heads()}.items():

@@ -13,9 +13,9 @@ from omma.backbones import Backbone
 from omma.layers import ConvNormAct, NormKind, init_conv
 from omma.registry import register
 from omma.structures.class_rows import ClassRows
-from omma_segmentation.losses import PixelLoss
 from omma_segmentation.models.context_path import AttentionRefinement, ascend
 from omma_segmentation.models.fcn import FCNHead
+from omma_segmentation.models.heads.decode_head import PixelLosses
 
 
 @register
@@ -200,7 +200,7 @@ class STDCHead(FCNHead):
         in_channels: int,
         in_index: int = 0,
         channels: int,
-        loss: PixelLoss | tuple[PixelLoss, ...],
+        loss: PixelLosses,
         threshold: float = 0.1,
         num_convs: int = 1,
         norm: NormKind = "bn",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from omma.backbones import Backbone
 from omma.layers import Activation, ConvNormAct, DeformVersion, NormKind
-from omma.necks import Neck
+from omma.necks import Neck, channels_behind
 from omma.structures import Batch, Prediction
 
 
@@ -108,12 +108,8 @@ def check_parts(backbone: Backbone, neck: Neck | None) -> tuple[tuple[int, ...],
     Raises:
         ValueError: the neck takes other channels than the backbone gives.
     """
-    if neck is None:
-        return backbone.out_channels, backbone.strides
-    if tuple(neck.in_channels) != tuple(backbone.out_channels):
-        given, expected = tuple(backbone.out_channels), tuple(neck.in_channels)
-        raise ValueError(f"backbone.out_channels is {given}, neck.in_channels is {expected}")
-    return neck.out_channels, neck.out_strides(backbone.strides)
+    channels = channels_behind(neck, backbone.out_channels)
+    return channels, backbone.strides if neck is None else neck.out_strides(backbone.strides)
 
 
 def check_levels(
