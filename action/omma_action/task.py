@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from omma.structures import DataInfo, Prediction
-from omma.task import Task
+from omma.task import Demo, Task
 from omma_action.visualizer import class_name, draw_prediction, draw_sample
 
 LISTED = 5
@@ -32,4 +32,13 @@ TASK = Task(
     draw=draw_prediction,
     draw_sample=draw_sample,
     to_json=to_json,
+    demo=Demo(
+        config="tsm_r18_shapes",
+        baseline="tsn_r18_shapes",
+        train=1,
+        val=1,
+        size=64,
+        clips=640,
+        shown="clips/val/0000?.mp4",
+    ),
 )

@@ -24,8 +24,16 @@ class Demo:
 
     config: str
     """Name of the config that it trains."""
+    baseline: str | None = None
+    """Name of a config that is trained first, for comparison."""
     train: int = 400
     """Images to learn from."""
+    val: int = 100
+    """Images to judge by."""
+    clips: int = 0
+    """Clips to learn from; a quarter of it to judge by."""
+    shown: str = "images/val"
+    """What it predicts on: a folder or pattern in the folder of the shapes world."""
     size: int = 192
     """Side of the images, pixels."""
     boxes: str | None = None
@@ -45,7 +53,7 @@ class Task:
     to_json: Callable[[Prediction, DataInfo], Any]
     """A prediction as plain JSON values."""
     demo: Demo | None = None
-    """Null: there is none."""
+    """Null: there is none; packages of others need not have one."""
     class_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names behind a word that ``data.classes`` may be, such as ``coco``."""
     merge: Callable[[], Merge] | None = None

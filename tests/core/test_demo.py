@@ -9,6 +9,7 @@ import pytest
 
 from omma.cli import demo
 from omma.errors import SetupError
+from omma.task import Task
 
 
 @pytest.fixture
@@ -38,6 +39,15 @@ def test_a_demo_predicts_with_the_config_that_it_trained(commands):
     assert "--boxes-file" not in predict
 
 
-def test_a_task_without_a_demo_says_so(commands):
-    with pytest.raises(SetupError, match="action has no demo"):
-        commands("action")
+def test_the_demo_of_action_trains_a_network_on_single_frames_beside_its_own(commands, tmp_path):
+    baseline, train, predict = commands("action")
+    assert baseline[1] != train[1] == predict[1]
+    assert baseline[-1] == str(tmp_path / "action-1" / "baseline")
+    assert predict[3] == str(tmp_path / "shapes-action" / "clips" / "val" / "0000?.mp4")
+
+
+def test_a_task_without_a_demo_says_so(commands, monkeypatch):
+    bare = Task(name="bare", draw=lambda *_: None, draw_sample=lambda *_: None, to_json=lambda *_: None)
+    monkeypatch.setattr("omma.task.find_task", lambda name: bare)
+    with pytest.raises(SetupError, match="bare has no demo"):
+        commands("bare")

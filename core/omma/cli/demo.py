@@ -29,18 +29,24 @@ def run(args: argparse.Namespace) -> int:
         raise SetupError(f"{task.name} has no demo")
     data, out = args.out / f"shapes-{task.name}", _next_free(args.out / task.name)
     print(f"making the shapes world in {data}")
-    make_shapes(data, train=demo.train, val=100, size=demo.size)
-    images = str(data / "images" / "val")
+    make_shapes(data, train=demo.train, val=demo.val, size=demo.size, clips=demo.clips)
+    shown = str(data / demo.shown)
     best = out / "checkpoints" / "best"
     settings = [f"data.root={data}", *args.overrides]
     boxes = [] if demo.boxes is None else ["--boxes-file", str(data / demo.boxes)]
+    commands = []
+    if demo.baseline:
+        commands.append(["train", demo.baseline, *settings, "--out", str(out / "baseline")])
     for command in (
+        *commands,
         ["train", demo.config, *settings, "--out", str(out)],
-        ["predict", demo.config, str(best), images, *settings, "--out", str(out / "predictions"), *boxes],
+        ["predict", demo.config, str(best), shown, *settings, "--out", str(out / "predictions"), *boxes],
     ):
         if code := main(command):
             return code
     print(f"\nreport       {out / 'report.html'}")
+    if demo.baseline:
+        print(f"baseline     {out / 'baseline' / 'report.html'}")
     print(f"pictures     {out / 'predictions'}")
     print(f"checkpoint   {best}")
     return 0
