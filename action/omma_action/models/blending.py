@@ -40,7 +40,7 @@ class Blending(ABC):
 
 @register
 class ClipMixUp(Blending):
-    """The weighted mean of two clips (Zhang et al., mixup, 2017).
+    """The weighted mean of two clips, or of two skeletons' features (Zhang et al., mixup, 2017).
 
     Args:
         alpha: as ``Blending``.
