@@ -125,6 +125,9 @@ def test_folders_are_classes(tmp_path: Path):
     assert dataset.info.classes == ("jump", "run")
     assert [dataset.target(i)["labels"].tolist() for i in range(2)] == [[0], [1]]
     assert brightness(dataset[0]["video"]) == pytest.approx([24, 72], abs=4)
+    (tmp_path / "jump" / "deep" / "b.avi").write_bytes(b"no video" * 100)
+    assert "b.avi: is no video" in (dataset.problem(0) or "")
+    assert dataset.problem(1) is None
     assert VideoFolders(**arguments, classes=("run", "jump")).target(0)["path"].endswith("a.avi")
     with pytest.raises(DataError, match="not on both sides are jump, swim"):
         VideoFolders(**arguments, classes=("run", "swim"))
@@ -183,6 +186,7 @@ def test_pictures_in_folders_are_clips(tmp_path: Path):
     sample = FrameFolders(template="{:05}.png", sampling=sampling, **arguments)[0]
     assert brightness(sample["video"]) == [20, 60, 100]
     assert sample["labels"].tolist() == [1]
+    assert FrameFolders(template="{:05}.png", sampling=sampling, **arguments).problem(0) is None
     (folder / "00003.png").unlink()
     with pytest.raises(DataError, match=r"00003\.png"):
         FrameFolders(template="{:05}.png", sampling=sampling, **arguments)[0]

@@ -132,6 +132,15 @@ class ClipDataset(Dataset):
         path = str(self.path(index))
         return {"index": index, "id": path, "path": path, "labels": self.labels[index].clone()}
 
+    def problem(self, index: int) -> str | None:
+        """What is wrong with clip ``index``, of which the first and last frame are decoded; null: nothing."""
+        try:
+            source = self.open(index)
+            source.read(np.array([0, source.total - 1]))
+        except DataError as error:
+            return str(error)
+        return None
+
     @property
     def image_sizes(self) -> np.ndarray:
         """(len, 2) zeros: nobody knows before a clip is opened."""

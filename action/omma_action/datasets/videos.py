@@ -80,15 +80,6 @@ class VideoDataset(ClipDataset):
         start, end = self.spans[index].tolist()
         return video if (start, end) == WHOLE else Excerpt(video, start, end)
 
-    def problem(self, index: int) -> str | None:
-        """What is wrong with the video; null: nothing."""
-        try:
-            source = self.open(index)
-            source.read(np.array([0, source.total - 1]))
-        except DataError as error:
-            return str(error)
-        return None
-
 
 @register
 class VideoFolders(ClipDataset):
