@@ -32,7 +32,8 @@ class Segmentor(Model):
         window: predict through a sliding window; null: on the whole image at once.
         preprocessor: images to network input.
         label_stride: s; of each s x s pixels one is learnt from, drawn anew in each step. Logits are coarser
-            than pixels anyway, and on a CPU the losses of all pixels take their time.
+            than pixels anyway, and on a CPU the losses of all pixels take their time. Heads that learn
+            boundaries (STDC, PIDNet) find them in the labels that are left: their widths count in steps of s.
 
     Raises:
         ValueError: a head takes maps that aren't there or have other channels, or is in the wrong place, or
