@@ -52,6 +52,9 @@ class PixelCrossEntropy(PixelLoss):
             ones, each counting once.
         hard: count hard pixels only; null: all.
         loss_weight: factor of the whole.
+
+    Raises:
+        ValueError: the mean is over hard pixels, but ``hard`` doesn't say which these are.
     """
 
     key = "loss_ce"
