@@ -203,6 +203,35 @@ def test_arrays_with_objects_are_refused(tmp_path: Path):
         SkeletonArrays(annotations=str(tmp_path / "a.npz"))
 
 
+@pytest.mark.parametrize("kind", ["text", "one array"])
+def test_files_of_another_kind_are_refused(tmp_path: Path, kind: str):
+    file = tmp_path / "a.npz"
+    file.write_bytes(b"no arrays")
+    if kind == "one array":
+        with file.open("wb") as opened:
+            np.save(opened, np.ones(3))
+    with pytest.raises(DataError, match=r"a\.npz: expected an \.npz file, .* found another kind"):
+        SkeletonArrays(annotations=str(file))
+
+
+@pytest.mark.parametrize(
+    ("labels", "frames", "message"),
+    [
+        ([0, 2], [2, 2], r"a\.npz: labels\[1\]: expected 0 to 1, .* got 2 \(1 such labels\)"),
+        ([-1, 0], [2, 2], r"labels\[0\]: .* got -1"),
+        ([0, 1], [2, 3], r"a\.npz: frames\[1\]: expected 0 to 2, as keypoints have, got 3"),
+        ([0, 1], [-1, 2], r"frames\[0\]: .* got -1"),
+    ],
+)
+def test_labels_and_lengths_out_of_range_are_told(
+    tmp_path: Path, labels: list[int], frames: list[int], message: str
+):
+    arrays = {"keypoints": np.ones((2, 2, 17, 3)), "classes": np.array(["x", "y"])}
+    np.savez(tmp_path / "a.npz", **arrays, labels=np.array(labels), frames=np.array(frames))
+    with pytest.raises(DataError, match=message):
+        SkeletonArrays(annotations=str(tmp_path / "a.npz"))
+
+
 @pytest.mark.parametrize("left_out", ["keypoints", "labels", "classes"])
 def test_missing_arrays_are_named(tmp_path: Path, left_out: str):
     arrays = {"keypoints": np.ones((1, 2, 17, 3)), "labels": np.zeros(1, int), "classes": np.array(["x"])}

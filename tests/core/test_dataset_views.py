@@ -95,6 +95,11 @@ def test_a_summary_counts_objects_and_empty_images():
     assert (summary.smallest, summary.largest) == ((2, 4), (8, 2))
 
 
+def test_a_summary_names_no_sizes_that_are_unknown_before_reading():
+    lines = summarise(Noise([(0, 0)], [[1, 0]])).lines()
+    assert "sizes              known when they are read" in lines
+
+
 @pytest.mark.parametrize(
     ("length", "count", "positions"), [(5, 9, [0, 1, 2, 3, 4]), (9, 3, [0, 4, 8]), (1, 1, [0])]
 )

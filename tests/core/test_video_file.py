@@ -134,6 +134,16 @@ def test_sound_without_pictures_is_refused(tmp_path: Path):
             read(path)
 
 
+def test_a_file_without_pictures_and_sound_is_refused(tmp_path: Path):
+    path = tmp_path / "x.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        container.start_encoding()
+    with pytest.raises(DataError, match=r"x\.mp4: expected a video, found neither pictures nor sound; leave"):
+        VideoFile(path)
+
+
 def test_a_video_without_a_frame_is_refused(tmp_path: Path):
     path = tmp_path / "x.avi"
     with av.open(str(path), "w") as container:

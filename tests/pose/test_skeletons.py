@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from omma.config import ConfigError
+from omma.errors import DataError
 from omma_pose.datasets import KNOWN, skeleton_of
 
 # Number of key points and their order at a few places, as the sets' annotation files have them.
@@ -86,3 +88,9 @@ def test_mistakes_in_a_skeleton_s_file_are_told_with_their_line(tmp_path: Path):
     file.write_text("names: [a, b]\nsigma: [0.1, 0.2]\n")
     with pytest.raises(ConfigError, match=r"fish.yaml:2.*sigma"):
         skeleton_of(str(file))
+
+
+def test_a_file_that_is_not_there_is_told_with_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=rf"no file 'horse\.yaml', seen from {re.escape(str(tmp_path))}"):
+        skeleton_of("horse.yaml")

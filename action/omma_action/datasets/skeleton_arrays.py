@@ -45,6 +45,7 @@ class SkeletonArrays(SkeletonDataset):
         path = under(root, annotations)
         arrays = _arrays(path)
         names = tuple(str(name) for name in arrays["classes"])
+        _check_labels(arrays["labels"], len(names), path)
         chosen = names if classes is None else tuple(classes)
         if unknown := [name for name in chosen if name not in names]:
             raise DataError(f"{path}: has no class {', '.join(unknown)}; there are {', '.join(names)}")
@@ -60,6 +61,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     """What the file holds, with persons and scores in ``keypoints`` (N, M, T, K, C)."""
     try:
         # Without pickles: an array of objects is an error.
+        with path.open("rb") as raw:
+            if not zipfile.is_zipfile(raw):
+                raise DataError(f"{path}: expected an .npz file, as numpy.savez writes, found another kind")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except OSError as error:
@@ -78,6 +82,15 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
+def _check_labels(labels: np.ndarray, classes: int, path: Path) -> None:
+    wrong = [(i, label) for i, label in enumerate(labels.tolist()) if label not in range(classes)]
+    if wrong:
+        raise DataError(
+            f"{path}: labels[{wrong[0][0]}]: expected 0 to {classes - 1}, as there are classes, "
+            f"got {wrong[0][1]} ({len(wrong)} such labels)"
+        )
+
+
 def _tracks(arrays: dict[str, np.ndarray], labels: dict[int, int], path: Path) -> list[Track]:
     joints = arrays["keypoints"].astype(np.float32)
     frames = arrays.get("frames", np.full(len(joints), joints.shape[2]))
@@ -85,6 +98,11 @@ def _tracks(arrays: dict[str, np.ndarray], labels: dict[int, int], path: Path) -
     height, width = arrays.get("size", np.zeros(2)).astype(int).tolist()
     if len(frames) != len(joints) or len(names) != len(joints):
         raise DataError(f"{path}: expected frames and paths of {len(joints)} sequences")
+    for i, length in enumerate(frames.tolist()):
+        if not 0 <= length <= joints.shape[2]:
+            raise DataError(
+                f"{path}: frames[{i}]: expected 0 to {joints.shape[2]}, as keypoints have, got {length}"
+            )
     return [
         Track(str(name), rows[:, : int(length)], labels[int(label)], (height, width))
         for name, rows, length, label in zip(names, joints, frames, arrays["labels"], strict=True)

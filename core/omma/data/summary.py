@@ -40,10 +40,13 @@ class Summary:
     def lines(self) -> list[str]:
         """The summary as text, a table of classes included."""
         total = int(self.objects.sum())
-        sizes = f"{_size(self.smallest)} to {_size(self.largest)}"
+        # Lists of videos don't say how large their frames are.
+        sizes = f"{_size(self.smallest)} to {_size(self.largest)}, {self.portrait} taller than wide"
+        if self.largest == (0, 0):
+            sizes = "known when they are read"
         out = [
             f"images             {self.images} ({self.empty} without {self.counted})",
-            f"sizes              {sizes}, {self.portrait} taller than wide",
+            f"sizes              {sizes}",
             f"{self.counted:18} {total} of {len(self.classes)} classes",
         ]
         width, count = (

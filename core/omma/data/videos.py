@@ -279,7 +279,8 @@ def _opened(path: str | Path) -> tuple[InputContainer, VideoStream]:
             stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
         ]
         if not streams:
-            raise DataError(f"{path}: expected a video, found sound without pictures; leave it out")
+            found = "sound without pictures" if container.streams.audio else "neither pictures nor sound"
+            raise DataError(f"{path}: expected a video, found {found}; leave it out")
         if streams[0].codec_context is None:
             raise DataError(f"{path}: is no video that can be decoded: of an unknown kind; is it damaged?")
         _check_size(path, streams[0].codec_context.height, streams[0].codec_context.width)

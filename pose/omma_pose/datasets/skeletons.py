@@ -45,7 +45,13 @@ def skeleton_of(skeleton: Skeleton | str | None) -> Skeleton | None:
         return skeleton
     if skeleton in KNOWN:
         return KNOWN[skeleton]
-    if Path(skeleton).suffix not in (".yaml", ".yml") or not Path(skeleton).is_file():
+    is_yaml = Path(skeleton).suffix in (".yaml", ".yml")
+    if is_yaml and not Path(skeleton).is_file():
+        raise DataError(
+            f"skeleton: there is no file '{skeleton}', seen from {Path.cwd()}; skeletons are looked for "
+            "from the working folder on"
+        )
+    if not is_yaml:
         raise DataError(
             f"skeleton: expected one of {', '.join(KNOWN)} or a YAML file with its names, got '{skeleton}'"
         )
