@@ -25,7 +25,7 @@ class Demo:
     config: str
     """Name of the config that it trains."""
     baseline: str | None = None
-    """Name of a config that is trained first, for comparison."""
+    """Name of a config that is trained too, for comparison."""
     train: int = 400
     """Images to learn from."""
     val: int = 100

@@ -34,12 +34,12 @@ def run(args: argparse.Namespace) -> int:
     best = out / "checkpoints" / "best"
     settings = [f"data.root={data}", *args.overrides]
     boxes = [] if demo.boxes is None else ["--boxes-file", str(data / demo.boxes)]
-    commands = []
+    commands = [["train", demo.config, *settings, "--out", str(out)]]
     if demo.baseline:
+        # Behind the other training, which wants its folder empty.
         commands.append(["train", demo.baseline, *settings, "--out", str(out / "baseline")])
     for command in (
         *commands,
-        ["train", demo.config, *settings, "--out", str(out)],
         ["predict", demo.config, str(best), shown, *settings, "--out", str(out / "predictions"), *boxes],
     ):
         if code := main(command):
