@@ -39,6 +39,7 @@ def numbers(frames: np.ndarray) -> list[int]:
         ("x.avi", {"codec": "mpeg4", "bf": "2"}),
         ("x.avi", {"codec": "mjpeg"}),
         ("x.mpg", {"codec": "mpeg2video", "bf": "2"}),
+        ("x.mpg", {"codec": "mpeg2video", "gop": 5}),
     ],
 )
 def test_frames_are_found_by_their_place_in_the_order_of_showing(name: str, options: dict, tmp_path: Path):
@@ -125,6 +126,19 @@ def test_a_file_that_tells_only_its_length_in_time_is_known_to_be_cut_off(tmp_pa
     with pytest.warns(UserWarning, match=r"x\.mkv: is damaged or cut off: \d\.\d of 2\.4 seconds"):
         video = VideoFile(path)
     assert numbers(video.read(np.arange(5))) == list(range(5))
+
+
+def test_a_file_without_anything_in_it_is_refused(tmp_path: Path):
+    """What writers leave behind that were given no frame: nothing but a header."""
+    for name in ("x.mp4", "x.avi"):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+            container.start_encoding()
+    with pytest.raises(DataError, match=r"x\.mp4: expected a video, found neither pictures nor sound; leave"):
+        VideoFile(tmp_path / "x.mp4")
+    with pytest.raises(DataError, match=r"x\.avi: is no video that can be decoded: it has no frame"):
+        VideoFile(tmp_path / "x.avi")
 
 
 def test_sound_without_pictures_is_refused(tmp_path: Path):

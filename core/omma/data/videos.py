@@ -33,6 +33,8 @@ _FORMATS = (
 """Playlists and series of pictures are not among them: they name other files."""
 _INDEXED = ("mp4", "matroska")
 """Of others torchcodec doesn't always find the frames that are asked for."""
+_UNSEEKABLE = ("mpeg",)
+"""MPEG program streams, read from the front: times behind a place that was looked up are guesses."""
 _FASTEST, _USUAL = 1000.0, 25.0
 _UNIT = 1 << 16
 """What stands for 1 in a display matrix."""
@@ -163,6 +165,8 @@ class VideoFile:
                 keys.append(place)
             # A frame that is shown before the key frame it follows in the file looks at older ones.
             self.starts.append(next((k for k in reversed(keys) if stamps[k] <= stamps[place]), 0))
+        if self.container.format.name in _UNSEEKABLE:
+            self.starts = [0] * len(packets)
 
     def read(self, positions: np.ndarray) -> np.ndarray:
         """Frames (N, H, W, 3) uint8 RGB at N positions, in any order and however often.
@@ -228,6 +232,9 @@ class VideoFile:
         """Frames of packets at the places ``needed``, among others, from the key frame at ``start`` on."""
         context, last, skipped = self.stream.codec_context, max(needed), None
         for packet in self._from(start):
+            if packet.pts is None and not packet.size:
+                # The end of the file: the decoder is emptied below.
+                break
             place = self._place(packet, -1)
             # Frames that no other looks at are not decoded.
             skip = "DEFAULT" if place in needed else "NONREF"
