@@ -60,7 +60,7 @@ class MultiScaleCrop(RandomWindow):
         places: 5 (corners and middle), or 13 (as many again between them).
 
     Raises:
-        ValueError: a scale is out of 0..1.
+        ValueError: a side is below 1, a scale is out of 0..1, or ``places`` is another number.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class RandomAreaCrop(RandomWindow):
         tries: windows drawn; if none lies in the image, the largest square in its middle is taken.
 
     Raises:
-        ValueError: a range is empty or not positive.
+        ValueError: a side is below 1, or a range is empty or not positive.
     """
 
     def __init__(
@@ -137,6 +137,9 @@ class CentreCrop(Transform):
     Args:
         height: of the window, pixels.
         width: likewise.
+
+    Raises:
+        ValueError: a side is below 1.
     """
 
     def __init__(self, *, height: int, width: int) -> None:
