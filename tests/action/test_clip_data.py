@@ -91,6 +91,7 @@ def test_tables_have_names_of_classes_and_times_of_clips(root: Path):
         ("path,label,start\na.avi,1,soon\n", r"list\.csv:2: expected seconds in 'start', found 'soon'"),
         ("path,label\n../a.avi,1\n", r"list\.csv:2: the file name .* is refused"),
         ("path,label\n", r"list\.csv: expected lines of clips"),
+        (f"path,label\n{'x' * 2**18},1\n", r"list\.csv:1: expected a line of a table"),
     ],
 )
 def test_tables_that_are_wrong_are_refused_with_their_line(root: Path, text: str, message: str):
@@ -131,6 +132,14 @@ def test_folders_are_classes(tmp_path: Path):
     assert VideoFolders(**arguments, classes=("run", "jump")).target(0)["path"].endswith("a.avi")
     with pytest.raises(DataError, match="not on both sides are jump, swim"):
         VideoFolders(**arguments, classes=("run", "swim"))
+
+
+def test_videos_in_folders_that_cant_be_read_are_found_by_the_check(tmp_path: Path):
+    write_video(tmp_path / "run" / "a.avi")
+    (tmp_path / "run" / "b.avi").write_bytes(b"no video" * 100)
+    dataset = VideoFolders(folder=str(tmp_path), num_classes=1, sampling=Segments(segments=2))
+    assert dataset.problem(0) is None
+    assert "b.avi: is no video" in (dataset.problem(1) or "")
 
 
 def test_clips_shorter_than_what_is_looked_at_begin_again(root: Path):
@@ -190,5 +199,13 @@ def test_pictures_in_folders_are_clips(tmp_path: Path):
     (folder / "00003.png").unlink()
     with pytest.raises(DataError, match=r"00003\.png"):
         FrameFolders(template="{:05}.png", sampling=sampling, **arguments)[0]
-    with pytest.raises(ValueError, match="place for a"):
-        FrameFolders(template="frame.png", sampling=sampling, **arguments)
+    (folder / "00006.png").unlink()
+    assert "00006.png" in (
+        FrameFolders(template="{:05}.png", sampling=sampling, **arguments).problem(0) or ""
+    )
+    for template in ("frame.png", "{:05}_{}.png"):
+        with pytest.raises(ValueError, match="one place for a"):
+            FrameFolders(template=template, sampling=sampling, **arguments)
+    (tmp_path / "list.txt").write_text(f"x {10**12} 1\n")
+    with pytest.raises(DataError, match=r"list\.txt:1: expected 1 to 4194304 frames"):
+        FrameFolders(sampling=sampling, **arguments)

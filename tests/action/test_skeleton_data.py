@@ -119,6 +119,8 @@ def test_crafted_pickles_are_errors(tmp_path: Path, content: bytes):
         (pickle.dumps([{**annotation("a", 0), "total_frames": 9}]), "total|expected joints"),
         (pickle.dumps([{**annotation("a", 0), "keypoint": "text"}]), "annotations\\[0\\]"),
         (pickle.dumps([]), "there is none"),
+        (pickle.dumps([annotation("a", 0) | {"label": 1.5}]), "annotations\\[0\\]"),
+        (pickle.dumps([annotation("a", 0) | {"label": 10**12}]), "expected labels below 65536, got 10{12}"),
     ],
 )
 def test_bad_content_is_told(tmp_path: Path, content: bytes, message: str):
@@ -138,6 +140,19 @@ def test_unknown_split_names_those_there_are(tmp_path: Path):
     file = written(tmp_path / "set.pkl", {"split": {"train": ["a"]}, "annotations": [annotation("a", 0)]})
     with pytest.raises(DataError, match="no split 'val'; there are: train"):
         SkeletonPickle(annotations=file, split="val")
+
+
+def test_a_split_that_is_no_list_is_told(tmp_path: Path):
+    file = written(tmp_path / "set.pkl", {"split": {"train": 5}, "annotations": [annotation("a", 0)]})
+    with pytest.raises(DataError, match="expected a list of names in the split 'train', got int"):
+        SkeletonPickle(annotations=file, split="train")
+
+
+def test_names_of_a_split_without_annotations_are_counted(tmp_path: Path):
+    content = {"split": {"train": ["a", "b", "c"]}, "annotations": [annotation("a", 0), annotation("d", 0)]}
+    data = SkeletonPickle(annotations=written(tmp_path / "set.pkl", content), split="train")
+    assert len(data) == 1
+    assert data.report.counts == {"names of the split 'train' without an annotation": 2}
 
 
 def test_nan_joints_are_counted_and_absent(tmp_path: Path):
@@ -239,6 +254,33 @@ def test_missing_arrays_are_named(tmp_path: Path, left_out: str):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(DataError, match=f"got no {left_out}"):
         SkeletonArrays(annotations=str(tmp_path / "a.npz"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"keypoints": np.ones((2, 4, 17))}, "expected keypoints"),
+        ({"scores": np.ones((2, 3, 17))}, r"expected scores \(2, 4, 17\)"),
+        ({"labels": np.zeros((2, 1), int)}, r"expected labels \(2,\)"),
+        ({"labels": np.array(["x", "x"])}, "expected whole numbers in labels"),
+        ({"labels": np.array([0, 1])}, r"labels\[1\]: expected 0 to 0, .* got 1"),
+        ({"frames": np.array([4, -1])}, r"frames\[1\]: expected 0 to 4, .* got -1"),
+        ({"frames": np.array([4, 5])}, r"frames\[1\]: expected 0 to 4, .* got 5"),
+        ({"size": np.array([9, 9, 3])}, r"expected size \(2,\)"),
+        ({"classes": np.array("x")}, "expected classes to be a list"),
+    ],
+)
+def test_arrays_that_dont_fit_are_told(tmp_path: Path, wrong: dict[str, np.ndarray], message: str):
+    arrays = {"keypoints": np.ones((2, 4, 17, 2)), "labels": np.zeros(2, int), "classes": np.array(["x"])}
+    np.savez(tmp_path / "a.npz", **(arrays | wrong))
+    with pytest.raises(DataError, match=message):
+        SkeletonArrays(annotations=str(tmp_path / "a.npz"))
+
+
+def test_a_single_array_is_told(tmp_path: Path):
+    np.save(tmp_path / "a.npy", np.ones((2, 4, 17, 2)))
+    with pytest.raises(DataError, match="found another kind"):
+        SkeletonArrays(annotations=str(tmp_path / "a.npy"))
 
 
 @pytest.mark.skipif(not MSR.is_dir(), reason="no MSR Action3D beside the repository")

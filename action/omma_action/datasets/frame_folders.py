@@ -10,6 +10,7 @@ import numpy as np
 from omma.data.images import read_image
 from omma.data.paths import under
 from omma.data.transforms import AnyTransform
+from omma.data.videos import MAX_FRAMES
 from omma.errors import DataError
 from omma.registry import register
 from omma_action.datasets.clips import ClipDataset, ClipSource, Entry, read_list
@@ -34,7 +35,7 @@ class FrameFolders(ClipDataset):
 
     Raises:
         DataError: the list can't be read, or is wrong.
-        ValueError: ``classes`` and ``num_classes`` differ, or ``template`` has no place for a number.
+        ValueError: ``classes`` and ``num_classes`` differ, or ``template`` hasn't one place for a number.
     """
 
     def __init__(
@@ -51,9 +52,9 @@ class FrameFolders(ClipDataset):
         sampling: Sampling,
         transforms: Sequence[AnyTransform] = (),
     ) -> None:
-        if template.format(1) == template.format(2):
+        if not _is_template(template):
             raise ValueError(
-                f"template needs a place for a number, as in 'img_{{:05}}.jpg'; got {template!r}"
+                f"template needs one place for a number, as in 'img_{{:05}}.jpg'; got {template!r}"
             )
         entries = read_list(root, annotations)
         super().__init__(
@@ -97,7 +98,17 @@ class Pictures:
         return np.stack(images)[places.ravel()]
 
 
+def _is_template(text: str) -> bool:
+    try:
+        return text.format(1) != text.format(2)
+    except (ValueError, LookupError):
+        return False
+
+
 def _total(entry: Entry) -> int:
-    if entry.numbers[0] < 1:
-        raise DataError(f"{entry.where}: expected frames and labels behind the name, found no frames")
+    if not 1 <= entry.numbers[0] <= MAX_FRAMES:
+        raise DataError(
+            f"{entry.where}: expected 1 to {MAX_FRAMES} frames, and labels, behind the name, found "
+            f"{entry.numbers[0]} frames"
+        )
     return entry.numbers[0]

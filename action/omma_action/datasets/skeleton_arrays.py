@@ -45,14 +45,11 @@ class SkeletonArrays(SkeletonDataset):
         path = under(root, annotations)
         arrays = _arrays(path)
         names = tuple(str(name) for name in arrays["classes"])
-        _check_labels(arrays["labels"], len(names), path)
         chosen = names if classes is None else tuple(classes)
         if unknown := [name for name in chosen if name not in names]:
             raise DataError(f"{path}: has no class {', '.join(unknown)}; there are {', '.join(names)}")
         labels = {i: chosen.index(name) for i, name in enumerate(names) if name in chosen}
-        super().__init__(
-            _tracks(arrays, labels, path), classes=chosen, where=str(path), transforms=transforms
-        )
+        super().__init__(_tracks(arrays, labels), classes=chosen, where=str(path), transforms=transforms)
         left_out = sum(int(label) not in labels for label in arrays["labels"])
         self.report.note("sequences of other classes, left out", str(path), left_out)
 
@@ -72,37 +69,52 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path}: expected an .npz file of plain arrays: {error}") from None
     if missing := [name for name in _NEEDED if name not in arrays]:
         raise DataError(f"{path}: expected arrays {', '.join(_NEEDED)}, got no {', '.join(missing)}")
+    _check(arrays, path)
     if "scores" in arrays:
         arrays["keypoints"] = np.concatenate([arrays["keypoints"], arrays["scores"][..., None]], axis=-1)
     if arrays["keypoints"].ndim == 4:
         arrays["keypoints"] = arrays["keypoints"][:, None]
-    count, shape = len(arrays["labels"]), arrays["keypoints"].shape
-    if len(shape) != 5 or shape[0] != count:
-        raise DataError(f"{path}: expected keypoints of {count} sequences, as there are labels, got {shape}")
     return arrays
 
 
-def _check_labels(labels: np.ndarray, classes: int, path: Path) -> None:
-    wrong = [(i, label) for i, label in enumerate(labels.tolist()) if label not in range(classes)]
-    if wrong:
-        raise DataError(
-            f"{path}: labels[{wrong[0][0]}]: expected 0 to {classes - 1}, as there are classes, "
-            f"got {wrong[0][1]} ({len(wrong)} such labels)"
-        )
+def _check(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Whether the arrays fit each other.
+
+    Raises:
+        DataError: one has another form or kind than it must.
+    """
+    shape = arrays["keypoints"].shape
+    if len(shape) not in (4, 5):
+        raise DataError(f"{path}: expected keypoints (N, T, K, C) or (N, M, T, K, C), got {shape}")
+    count, frames = shape[0], shape[-3]
+    forms = {"labels": (count,), "scores": shape[:-1], "frames": (count,), "paths": (count,), "size": (2,)}
+    for name, form in forms.items():
+        if name in arrays and arrays[name].shape != form:
+            raise DataError(
+                f"{path}: expected {name} {form}, as keypoints are {shape}, got {arrays[name].shape}"
+            )
+    if arrays["classes"].ndim != 1:
+        raise DataError(f"{path}: expected classes to be a list of names, got {arrays['classes'].shape}")
+    kinds = {"keypoints": "iuf", "scores": "iuf", "labels": "iu", "frames": "iu", "size": "iu"}
+    for name, kind in kinds.items():
+        if name in arrays and arrays[name].dtype.kind not in kind:
+            wanted = "whole numbers" if kind == "iu" else "numbers"
+            raise DataError(f"{path}: expected {wanted} in {name}, got {arrays[name].dtype}")
+    for name, most in (("labels", len(arrays["classes"]) - 1), ("frames", frames)):
+        values = arrays.get(name, np.zeros(0, int))
+        if len(outside := np.flatnonzero((values < 0) | (values > most))):
+            raise DataError(
+                f"{path}: {name}[{outside[0]}]: expected 0 to {most}, as "
+                f"{'there are classes' if name == 'labels' else 'keypoints have'}, got {values[outside[0]]} "
+                f"({len(outside)} such {name})"
+            )
 
 
-def _tracks(arrays: dict[str, np.ndarray], labels: dict[int, int], path: Path) -> list[Track]:
+def _tracks(arrays: dict[str, np.ndarray], labels: dict[int, int]) -> list[Track]:
     joints = arrays["keypoints"].astype(np.float32)
     frames = arrays.get("frames", np.full(len(joints), joints.shape[2]))
     names = arrays.get("paths", np.arange(len(joints)))
     height, width = arrays.get("size", np.zeros(2)).astype(int).tolist()
-    if len(frames) != len(joints) or len(names) != len(joints):
-        raise DataError(f"{path}: expected frames and paths of {len(joints)} sequences")
-    for i, length in enumerate(frames.tolist()):
-        if not 0 <= length <= joints.shape[2]:
-            raise DataError(
-                f"{path}: frames[{i}]: expected 0 to {joints.shape[2]}, as keypoints have, got {length}"
-            )
     return [
         Track(str(name), rows[:, : int(length)], labels[int(label)], (height, width))
         for name, rows, length, label in zip(names, joints, frames, arrays["labels"], strict=True)

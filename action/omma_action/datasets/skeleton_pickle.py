@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from omma.errors import DataError
 from omma.registry import register
 from omma_action.datasets.plain_pickle import read_plain_pickle
 from omma_action.datasets.skeletons import SkeletonDataset, Track, class_names
+
+_MOST_CLASSES = 65536
+"""A label tells how many classes there are, each of which takes memory."""
 
 
 @register
@@ -51,12 +55,16 @@ class SkeletonPickle(SkeletonDataset):
         # Of the whole file, so that its splits agree on the classes.
         labels = [record["label"] for record in records if isinstance(record.get("label"), int | np.integer)]
         count = max(labels, default=-1) + 1
+        if count > _MOST_CLASSES:
+            raise DataError(f"{path}: expected labels below {_MOST_CLASSES}, got {count - 1}")
+        chosen, missing = _chosen(records, content, split, path)
         super().__init__(
-            _tracks(_chosen(records, content, split, path), path),
+            _tracks(chosen, path),
             classes=class_names(classes, count, str(path)),
             where=str(path),
             transforms=transforms,
         )
+        self.report.note(f"names of the split '{split}' without an annotation", str(path), missing)
 
 
 def _records(content: Any, path: Path) -> list[dict[str, Any]]:
@@ -72,23 +80,27 @@ def _records(content: Any, path: Path) -> list[dict[str, Any]]:
 
 def _chosen(
     records: list[dict[str, Any]], content: Any, split: str | None, path: Path
-) -> Sequence[dict[str, Any]]:
-    """Those of a split."""
+) -> tuple[Sequence[dict[str, Any]], int]:
+    """Those of a split, and how many of its names have none."""
     if split is None:
-        return records
+        return records, 0
     splits = content.get("split") if isinstance(content, dict) else None
     if not isinstance(splits, dict) or split not in splits:
         there = ", ".join(map(str, splits)) if isinstance(splits, dict) else "none"
         raise DataError(f"{path}: there is no split '{split}'; there are: {there}")
-    wanted = set(splits[split])
+    if not isinstance(splits[split], list | tuple | set | np.ndarray):
+        raise DataError(
+            f"{path}: expected a list of names in the split '{split}', got {type(splits[split]).__name__}"
+        )
+    wanted = {str(name) for name in splits[split]}
     chosen = [record for record in records if _name(record) in wanted]
     if not chosen:
         raise DataError(f"{path}: none of the {len(records)} annotations belongs to the split '{split}'")
-    return chosen
+    return chosen, len(wanted - {_name(record) for record in chosen})
 
 
-def _name(record: dict[str, Any]) -> Any:
-    return record.get("frame_dir", record.get("filename"))
+def _name(record: dict[str, Any]) -> str:
+    return str(record.get("frame_dir", record.get("filename")))
 
 
 def _tracks(records: Sequence[dict[str, Any]], path: Path) -> Iterator[Track]:
@@ -96,7 +108,7 @@ def _tracks(records: Sequence[dict[str, Any]], path: Path) -> Iterator[Track]:
         place = f"{path}: annotations[{number}]"
         try:
             joints = np.asarray(record["keypoint"]).view(np.ndarray)
-            label = int(record["label"])
+            label = operator.index(record["label"])
             scores = record.get("keypoint_score")
             size = tuple(int(side) for side in record.get("img_shape", (0, 0)))
             if joints.dtype != np.float16:
@@ -114,4 +126,4 @@ def _tracks(records: Sequence[dict[str, Any]], path: Path) -> Iterator[Track]:
                 f"{place}: expected joints (persons, {total}, joints, numbers) and an img_shape (height, "
                 f"width), got {joints.shape} and {size}"
             )
-        yield Track(str(_name(record)), joints, label, (size[0], size[1]))
+        yield Track(_name(record), joints, label, (size[0], size[1]))

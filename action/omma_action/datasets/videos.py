@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,7 +196,7 @@ def read_table(path: Path, classes: Sequence[str] | None) -> list[Row]:
     if by_name and classes is None:
         raise DataError(f"{path}:1: classes are told by name; set data.classes to their names")
     rows = []
-    for line in lines:
+    for line in _lines(lines, path):
         where = f"{path}:{lines.line_num}"
         if None in line.values() or "" in line:
             raise DataError(f"{where}: expected {len(columns)} columns as the first line names")
@@ -209,6 +209,13 @@ def read_table(path: Path, classes: Sequence[str] | None) -> list[Row]:
     if not rows:
         raise DataError(f"{path}: expected lines of clips, found none")
     return rows
+
+
+def _lines(table: csv.DictReader[str], path: Path) -> Iterator[dict[str, str]]:
+    try:
+        yield from table
+    except csv.Error as error:
+        raise DataError(f"{path}:{table.line_num}: expected a line of a table: {error}") from None
 
 
 def _by_name(text: str, classes: Sequence[str], where: str) -> tuple[int, ...]:
