@@ -10,6 +10,7 @@ from torch import Tensor
 
 from omma.backbones import Backbone
 from omma.model import Model, Preprocessor, Sees
+from omma.necks import channels_behind
 from omma.registry import register
 from omma.structures import Batch, Prediction
 from omma_action.models.blending import Blending
@@ -66,12 +67,7 @@ class Recognizer(Model):
             if not isinstance(backbone, Backbone):
                 raise ValueError(f"frames see each other in {type(backbone).__name__} without any mixing")
             each.put_into(backbone)
-        if neck is not None and tuple(neck.in_channels) != tuple(backbone.out_channels):
-            raise ValueError(
-                f"neck.in_channels {list(neck.in_channels)} are not those of the backbone, "
-                f"{list(backbone.out_channels)}"
-            )
-        cls_head.check_maps(backbone.out_channels if neck is None else neck.out_channels)
+        cls_head.check_maps(channels_behind(neck, backbone.out_channels))
 
     def maps(self, views: Tensor) -> tuple[Tensor, ...]:
         """The backbone's maps of views (B, T, 3, H, W)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -25,7 +26,14 @@ class Neck(nn.Module, ABC):
         """Maps (N, C_i, H_i, W_i), fine to coarse, to maps of ``out_channels``."""
 
 
-def channels_behind(neck: Neck | None, channels: Sequence[int]) -> tuple[int, ...]:
+class _Channels(Protocol):
+    """A neck on maps of images, or of clips."""
+
+    in_channels: tuple[int, ...]
+    out_channels: tuple[int, ...]
+
+
+def channels_behind(neck: _Channels | None, channels: Sequence[int]) -> tuple[int, ...]:
     """Channels of the maps that heads get of a backbone's maps of these ``channels``; null: there is no neck.
 
     Raises:
