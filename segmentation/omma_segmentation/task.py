@@ -38,7 +38,7 @@ TASK = Task(
     draw=draw_prediction,
     draw_sample=draw_sample,
     to_json=to_json,
-    demo=Demo(config="upernet_r18_shapes", train=2600, size=128),
+    demo=Demo(config="upernet_r18_shapes", train=2400, size=128),
     class_lists=KNOWN,
     merge=MergeSegmentations,
 )

@@ -199,7 +199,9 @@ def test_channels_that_don_t_fit_the_head_are_refused():
 def test_a_neck_for_another_backbone_is_refused():
     neck = detectors.pyramid(1)
     neck.in_channels = (256, 512, 1024, 2048)
-    with pytest.raises(ValueError, match=rf"{STAGES[0]}.*neck\.in_channels is \(256"):
+    with pytest.raises(
+        ValueError, match=rf"neck\.in_channels \[256, 512.*not those of the backbone, \[{STAGES[0]}"
+    ):
         RetinaNet(
             backbone=detectors.backbone(),
             neck=neck,
