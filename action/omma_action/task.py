@@ -38,7 +38,7 @@ TASK = Task(
         train=1,
         val=1,
         size=64,
-        clips=800,
+        clips=720,
         shown="clips/val/0000?.mp4",
     ),
 )
