@@ -89,6 +89,7 @@ def test_tables_have_names_of_classes_and_times_of_clips(root: Path):
         ("path,name\na.avi,swim\n", r"list\.csv:2: 'swim' is none of the classes, run, jump, fall"),
         ("path,label,start,end\na.avi,1,3,2\n", r"list\.csv:2: expected 'start' before 'end', found 3 and 2"),
         ("path,label,start\na.avi,1,soon\n", r"list\.csv:2: expected seconds in 'start', found 'soon'"),
+        ("path,label,strat\na.avi,1,2\n", r"list\.csv:1: the column 'strat' isn't known; .* 'start'\?"),
         ("path,label\n../a.avi,1\n", r"list\.csv:2: the file name .* is refused"),
         ("path,label\n", r"list\.csv: expected lines of clips"),
         (f"path,label\n{'x' * 2**18},1\n", r"list\.csv:1: expected a line of a table"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from omma.data.classes import nearest
 from omma.data.lines import read_lines
 from omma.data.paths import inside, under
 from omma.data.transforms import AnyTransform
@@ -192,6 +193,9 @@ def read_table(path: Path, classes: Sequence[str] | None) -> list[Row]:
             f"{path}:1: expected a line that names the columns, 'path' and 'label' or 'name' among them, "
             f"found {', '.join(map(str, columns))[:200] or 'none'}; known are {', '.join(_COLUMNS)}"
         )
+    for column in columns:
+        if column not in _COLUMNS and (meant := nearest(column, _COLUMNS)):
+            raise DataError(f"{path}:1: the column {column!r} isn't known; did you mean {meant!r}?")
     by_name = "name" in columns and (classes is not None or "label" not in columns)
     if by_name and classes is None:
         raise DataError(f"{path}:1: classes are told by name; set data.classes to their names")
