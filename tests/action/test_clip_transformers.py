@@ -244,7 +244,7 @@ def test_uniformer_v2_knows_what_clip_said_of_each_frame(tmp_path: Path):
     ours.transformer.norm.load_state_dict(last)
     clip = torch.randn(2, 3, 3, 32, 32)
     frames = clip.flatten(0, 1)
-    net.norm = nn.Identity()  # type: ignore[assignment]
+    net.norm = nn.Identity()
     mean = net.forward_features(frames)[:, 0].unflatten(0, (2, 3)).mean(1)
     expected = nn.functional.layer_norm(mean, (24,), last["weight"], last["bias"])
     torch.testing.assert_close(ours(ours.arrange(clip))[0], expected, rtol=1e-4, atol=1e-4)
